@@ -1,0 +1,3 @@
+//! The control tool.
+
+fn main() {}

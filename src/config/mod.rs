@@ -1,0 +1,3 @@
+//! The configuration language: grammar, parser, checks, printer, differ.
+
+pub mod model;

@@ -1,0 +1,3 @@
+//! The unprivileged process: the loop, the packet sockets and the control server around the core.
+
+pub mod core;

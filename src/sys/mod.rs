@@ -1,0 +1,3 @@
+//! Sandbox, spawn, log, time, poll loop: what differs between systems outside kroute.
+
+pub mod time;
