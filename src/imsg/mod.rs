@@ -3,7 +3,11 @@
 //! [`Order`] is all that the engine can ask of the parent, [`Notice`] all that the parent tells the
 //! engine; [`ctl`] is the control socket's language.
 
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod channel;
 pub mod ctl;
+pub mod frame;
 
 use std::net::IpAddr;
 
