@@ -3,9 +3,12 @@
 //! The same inputs give the same actions: time is an argument, chance is seeded. Inputs and actions
 //! are serde types, so that a run can be recorded and replayed.
 
+pub mod deadline;
 pub mod link;
 pub mod members;
+pub mod slab;
 pub mod slot;
+pub mod timers;
 
 use serde::{Deserialize, Serialize};
 
