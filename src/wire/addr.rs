@@ -8,6 +8,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ip::{parse_icmp6, parse_ipv4, seal_ipv4};
+use super::layout::Layout;
+use super::{Discard, Parsed, Receiver};
+use crate::imsg::{Envelope, Packet};
+
 /// An address family, as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Af {
@@ -80,6 +85,8 @@ pub trait Address:
     }
     /// 169.254.0.0/16 or fe80::/10.
     fn is_link_local(self) -> bool;
+    /// Whether packets can come from the address: not unspecified, loopback, multicast or broadcast.
+    fn is_source(self) -> bool;
     /// The address as a number, for prefix tests and elections.
     fn bits(self) -> u128;
     /// Where this group address may have membership state and be forwarded.
@@ -121,6 +128,12 @@ impl Address for Ipv4Addr {
     fn is_link_local(self) -> bool {
         Self::is_link_local(&self)
     }
+    fn is_source(self) -> bool {
+        !(Self::is_unspecified(&self)
+            || self.is_loopback()
+            || Self::is_multicast(&self)
+            || self.is_broadcast())
+    }
     fn bits(self) -> u128 {
         u128::from(self.to_bits())
     }
@@ -155,6 +168,9 @@ impl Address for Ipv6Addr {
     fn is_link_local(self) -> bool {
         self.is_unicast_link_local()
     }
+    fn is_source(self) -> bool {
+        !(Self::is_unspecified(&self) || self.is_loopback() || Self::is_multicast(&self))
+    }
     fn bits(self) -> u128 {
         self.to_bits()
     }
@@ -177,9 +193,28 @@ pub trait Family: Copy + Debug + Default + PartialEq + Eq + Send + 'static {
     const AF: Af;
     /// Its addresses.
     type Addr: Address;
+    /// Every host: where General Queries go.
+    const ALL_SYSTEMS: Self::Addr;
+    /// Every router: where leaves and MRDISC solicitations go.
+    const ALL_ROUTERS: Self::Addr;
+    /// Where IGMPv3 and MLDv2 reports go.
+    const REPORTS: Self::Addr;
+    /// Where MRDISC advertisements and terminations go. RFC 4286, section 7.
+    const ALL_SNOOPERS: Self::Addr;
+    /// How its messages are laid out.
+    const LAYOUT: Layout<Self>;
 
     /// The network, if it is of this family.
     fn net(net: IpNet) -> Option<Net<Self>>;
+
+    /// Parses a received packet.
+    ///
+    /// # Errors
+    /// Why the packet has no effect: the first check that fails.
+    fn parse<'a>(packet: &'a Packet, receiver: &Receiver<'a, Self>) -> Parsed<'a, Self>;
+
+    /// What is to be sent of a message whose checksum is zero: see [`Transmit`](crate::imsg::Transmit).
+    fn seal(source: Self::Addr, destination: Self::Addr, message: Vec<u8>) -> Vec<u8>;
 }
 
 /// IPv4 with IGMP.
@@ -193,6 +228,22 @@ pub struct V6;
 impl Family for V4 {
     const AF: Af = Af::Ip4;
     type Addr = Ipv4Addr;
+    const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+    const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
+    const REPORTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
+    const ALL_SNOOPERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 106);
+    const LAYOUT: Layout<Self> = Layout {
+        query: 0x11,
+        old_reports: &[0x12, 0x16],
+        leave: 0x17,
+        report: 0x22,
+        mrdisc: 0x30,
+        before_group: 4,
+        newest: 3,
+        ip_headers: 24,
+        least_mtu: 68,
+        ssm: Net { address: Ipv4Addr::new(232, 0, 0, 0), len: 8, mask: 0xff00_0000 },
+    };
 
     fn net(net: IpNet) -> Option<Net<Self>> {
         match net {
@@ -200,17 +251,53 @@ impl Family for V4 {
             IpNet::V6(_) => None,
         }
     }
+    fn parse<'a>(packet: &'a Packet, receiver: &Receiver<'a, Self>) -> Parsed<'a, Self> {
+        match packet.envelope {
+            Envelope::Ip4 => parse_ipv4(&packet.bytes, receiver),
+            Envelope::Ip6 { .. } => Err(Discard::IpHeader),
+        }
+    }
+    fn seal(source: Ipv4Addr, destination: Ipv4Addr, message: Vec<u8>) -> Vec<u8> {
+        seal_ipv4(source, destination, &message)
+    }
 }
 
 impl Family for V6 {
     const AF: Af = Af::Ip6;
     type Addr = Ipv6Addr;
+    const ALL_SYSTEMS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    const REPORTS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+    const ALL_SNOOPERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6a);
+    const LAYOUT: Layout<Self> = Layout {
+        query: 130,
+        old_reports: &[131],
+        leave: 132,
+        report: 143,
+        mrdisc: 151,
+        before_group: 8,
+        newest: 2,
+        ip_headers: 48,
+        least_mtu: 1280,
+        // ff3x::/32 for every scope x.
+        ssm: Net {
+            address: Ipv6Addr::new(0xff30, 0, 0, 0, 0, 0, 0, 0),
+            len: 32,
+            mask: 0xfff0_ffff << 96,
+        },
+    };
 
     fn net(net: IpNet) -> Option<Net<Self>> {
         match net {
             IpNet::V4(_) => None,
             IpNet::V6(n) => Some(Net::from_v6(n)),
         }
+    }
+    fn parse<'a>(packet: &'a Packet, receiver: &Receiver<'a, Self>) -> Parsed<'a, Self> {
+        parse_icmp6(&packet.envelope, &packet.bytes, receiver)
+    }
+    fn seal(_: Ipv6Addr, _: Ipv6Addr, message: Vec<u8>) -> Vec<u8> {
+        message
     }
 }
 

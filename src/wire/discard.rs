@@ -24,7 +24,7 @@ macro_rules! discards {
 }
 
 discards! {
-    /// No IPv4 header, or one that does not fit.
+    /// No IP header of a message of ours, or one that does not fit.
     IpHeader "ip-header",
     /// Total length beyond what was received, or a message too short for its type.
     Length "length",

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Discard, Family};
+use super::{Discard, Family, Net};
 use crate::sys::time::Millis;
 
 /// A received, valid message.
@@ -30,7 +30,7 @@ pub enum Message<'a, F: Family> {
     Mrdisc(Mrdisc),
 }
 
-/// The kind of a message, as `show counters` names it.
+/// The kind of a message, as `show counters` names it; V1 and V2 are also those of MLD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names of the messages in the RFCs")]
 pub enum Kind {
@@ -44,6 +44,28 @@ pub enum Kind {
     Advertisement,
     Solicitation,
     Termination,
+}
+
+impl Kind {
+    /// A query of an IGMP or MLD version.
+    #[must_use]
+    pub const fn query(version: u8) -> Self {
+        match version {
+            1 => Self::QueryV1,
+            2 => Self::QueryV2,
+            _ => Self::QueryV3,
+        }
+    }
+
+    /// A report of an IGMP or MLD version.
+    #[must_use]
+    pub const fn report(version: u8) -> Self {
+        match version {
+            1 => Self::ReportV1,
+            2 => Self::ReportV2,
+            _ => Self::ReportV3,
+        }
+    }
 }
 
 /// Where a packet came from and went to.
@@ -108,7 +130,8 @@ pub struct Records<'a, F: Family> {
     pub(super) bytes: &'a [u8],
     /// Records left.
     pub(super) left: u16,
-    pub(super) family: PhantomData<F>,
+    /// Ranges of groups that no EXCLUDE record is taken for.
+    pub(super) ssm: &'a [Net<F>],
 }
 
 /// A list of source addresses.

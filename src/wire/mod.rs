@@ -9,14 +9,31 @@
 )]
 
 mod addr;
+mod build;
+mod checksum;
 mod discard;
+mod ip;
+mod layout;
 mod message;
+mod parse;
+mod time_code;
 
 pub use addr::{Address, Af, Family, GroupScope, Net, V4, V6};
+pub use build::{QuerySpec, ReportBuilder, Sender, leave, mrdisc, old_report, query};
 pub use discard::Discard;
+pub use ip::{parse_icmp6, parse_ipv4, parse_ipv6, router_alert_in_hop_by_hop};
+pub use layout::Layout;
 pub use message::{
     Header, Kind, Message, Mrdisc, Query, Record, RecordType, Records, Skipped, Sources,
 };
+pub use parse::Parsed;
+pub use time_code::{decode8, decode16, encode8, encode16};
+
+/// The source-specific groups where no range is configured: 232.0.0.0/8; ff3x::/32 for every x.
+#[must_use]
+pub fn default_ssm<F: Family>() -> Net<F> {
+    F::LAYOUT.ssm
+}
 
 /// What validation has to know of the interface that a packet arrived on.
 #[derive(Clone, Copy, Debug)]
