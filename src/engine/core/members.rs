@@ -17,6 +17,9 @@ pub trait Members<F: Family> {
     /// Calls `visit` for each link that has members of the group.
     fn links(&self, group: F::Addr, visit: &mut dyn FnMut(Slot, Filter));
 
+    /// Calls `visit` for each group that has members.
+    fn groups(&self, visit: &mut dyn FnMut(F::Addr));
+
     /// Whether the link wants (source, group). RFC 9776, section 6.3.
     fn wants(&self, slot: Slot, group: F::Addr, source: F::Addr) -> bool;
 }
