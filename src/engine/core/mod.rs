@@ -3,6 +3,7 @@
 //! The same inputs give the same actions: time is an argument, chance is seeded. Inputs and actions
 //! are serde types, so that a run can be recorded and replayed.
 
+pub mod chance;
 pub mod deadline;
 pub mod link;
 pub mod members;
