@@ -200,15 +200,26 @@ impl<F: Family> ReportBuilder<F> {
     }
 
     /// Octets of records in a message at most.
-    fn room(&self) -> usize {
+    #[must_use]
+    pub fn room(&self) -> usize {
         self.from.room().saturating_sub(REPORT_HEAD)
+    }
+
+    /// Octets of a record with so many sources.
+    #[must_use]
+    pub fn record_length(sources: usize) -> usize {
+        RECORD_HEAD.saturating_add(sources.saturating_add(1).saturating_mul(F::Addr::LEN))
+    }
+
+    /// Whether a record with so many sources goes into the message being filled.
+    #[must_use]
+    pub fn fits(&self, sources: usize) -> bool {
+        self.records.len().saturating_add(Self::record_length(sources)) <= self.room()
     }
 
     /// Adds a record that an empty message can hold.
     fn put(&mut self, kind: RecordType, group: F::Addr, sources: &[F::Addr]) {
-        let addresses = sources.len().saturating_add(1).saturating_mul(F::Addr::LEN);
-        let length = RECORD_HEAD.saturating_add(addresses);
-        if self.records.len().saturating_add(length) > self.room() {
+        if !self.fits(sources.len()) {
             self.flush();
         }
         self.records.extend([kind as u8, 0]);
