@@ -5,6 +5,7 @@
 
 pub mod chance;
 pub mod deadline;
+pub mod groups;
 pub mod link;
 pub mod members;
 pub mod slab;

@@ -1,0 +1,482 @@
+//! The membership state of the downstream links: groups, their state on each link, sources, hosts.
+//!
+//! A group is found by one keyed hash; its state on each link hangs from it. RFC 9776 and RFC 9777,
+//! router side.
+
+mod hosts;
+mod queries;
+mod report;
+mod state;
+mod view;
+
+use std::hash::{Hash, Hasher};
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use self::hosts::Host;
+pub use self::report::{Change, Said};
+pub use self::state::{Outcome, Source, State};
+pub use self::view::Merge;
+use super::deadline::Deadline;
+use super::link::Link;
+use super::slab::{NONE, Slab};
+use super::slot::{MAX_SLOTS, Slot};
+use super::timers::{Entry, Timers, Waits};
+use crate::config::model::FastLeave;
+use crate::imsg::ctl::Mode;
+use crate::sys::time::{Millis, Tick};
+use crate::wire::{Address, Discard, Family};
+
+/// Groups on links and their sources, in one family at most.
+pub const MAX_ENTRIES: u32 = 1_048_576;
+
+/// What the router part of a link goes by: its settings, or what the elected querier announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Group membership interval.
+    pub gmi: Millis,
+    /// Last member query interval.
+    pub lmqi: Millis,
+    /// Last member query count.
+    pub lmqc: u8,
+    /// Older host present interval.
+    pub ohpi: Millis,
+    /// Only the querier queries and lowers timers.
+    pub is_querier: bool,
+    /// Version of our queries: IGMP 1 to 3, MLD 2 or 3 for MLDv1 and MLDv2.
+    pub version: u8,
+    /// What a leave does.
+    pub fast_leave: FastLeave,
+    /// Groups of the link at most.
+    pub max_groups: u32,
+    /// Sources of a group at most.
+    pub max_sources: u32,
+}
+
+impl Rules {
+    /// Last member query time.
+    #[must_use]
+    pub fn lmqt(&self) -> Millis {
+        Millis(self.lmqi.0.saturating_mul(u32::from(self.lmqc)))
+    }
+}
+
+/// A query to send: Q(G), or Q(G,A) where `sources` is not empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecificQuery<A> {
+    /// The link to send it on.
+    pub slot: Slot,
+    /// The group.
+    pub group: A,
+    /// S flag.
+    pub suppress: bool,
+    /// The sources.
+    pub sources: Vec<A>,
+}
+
+#[derive(Clone, Debug)]
+struct Group<A> {
+    address: A,
+    first: u32,
+    dirty: bool,
+}
+
+impl<A: Address> Default for Group<A> {
+    fn default() -> Self {
+        Self { address: A::UNSPECIFIED, first: NONE, dirty: false }
+    }
+}
+
+/// A group's state on one link.
+#[derive(Clone, Debug)]
+struct Member<A> {
+    group: u32,
+    next: u32,
+    hosts: u32,
+    /// Seconds since the start.
+    created: u32,
+    group_timer: Option<Deadline>,
+    entry: Entry,
+    extra: Option<Box<Extra<A>>>,
+    last_reporter: A,
+    slot: Slot,
+    mode: Mode,
+}
+
+/// What most groups do not have.
+#[derive(Clone, Debug)]
+struct Extra<A> {
+    sources: Vec<Source<A>>,
+    v1_host: Option<Deadline>,
+    v2_host: Option<Deadline>,
+    /// Hosts that are not tracked are there until then.
+    untracked: Option<Deadline>,
+    /// Rounds of Q(G) left.
+    queries: u8,
+    /// The next Q(G) lowers the group timer first.
+    fresh: bool,
+    next_query: Option<Deadline>,
+    fixed: Option<Fixed<A>>,
+}
+
+/// What `static-group` holds: any source, or these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed<A> {
+    /// Any source.
+    pub any: bool,
+    /// Sorted.
+    pub sources: Vec<A>,
+}
+
+impl<A> Default for Extra<A> {
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            v1_host: None,
+            v2_host: None,
+            untracked: None,
+            queries: 0,
+            fresh: false,
+            next_query: None,
+            fixed: None,
+        }
+    }
+}
+
+impl<A: Address> Default for Member<A> {
+    fn default() -> Self {
+        Self {
+            group: NONE,
+            next: NONE,
+            hosts: NONE,
+            created: 0,
+            group_timer: None,
+            entry: Entry::default(),
+            extra: None,
+            last_reporter: A::UNSPECIFIED,
+            slot: Slot(0),
+            mode: Mode::Include,
+        }
+    }
+}
+
+impl<A: Address> Waits for Member<A> {
+    fn entry(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+}
+
+impl<A: Copy> Member<A> {
+    fn sources(&self) -> &[Source<A>] {
+        self.extra.as_ref().map_or(&[], |e| &e.sources)
+    }
+
+    /// Whether hosts asked for it.
+    fn is_dynamic(&self) -> bool {
+        self.mode == Mode::Exclude || !self.sources().is_empty()
+    }
+
+    fn fixed(&self) -> Option<&Fixed<A>> {
+        self.extra.as_ref()?.fixed.as_ref()
+    }
+}
+
+/// All membership state of one family.
+#[derive(Clone, Debug)]
+pub struct Groups<F: Family> {
+    key: SipHasher13,
+    index: HashTable<u32>,
+    groups: Slab<Group<F::Addr>>,
+    members: Slab<Member<F::Addr>>,
+    hosts: Slab<Host<F::Addr>>,
+    sources: u32,
+    timers: Timers,
+    dirty: Vec<u32>,
+    queries: Vec<SpecificQuery<F::Addr>>,
+    changes: Vec<Change<F::Addr>>,
+    /// Groups, and the moment of the next specific query, by link.
+    links: Vec<(u32, Tick)>,
+    /// Records that found no room, by reason.
+    refused: Vec<(Slot, Discard)>,
+}
+
+impl<F: Family> Groups<F> {
+    /// An empty table whose hash is keyed by `seed`.
+    #[must_use]
+    pub fn new(seed: [u64; 2]) -> Self {
+        Self {
+            key: SipHasher13::new_with_keys(seed[0], seed[1]),
+            index: HashTable::new(),
+            groups: Slab::default(),
+            members: Slab::default(),
+            hosts: Slab::default(),
+            sources: 0,
+            timers: Timers::default(),
+            dirty: Vec::new(),
+            queries: Vec::new(),
+            changes: Vec::new(),
+            links: vec![(0, Tick(0)); MAX_SLOTS],
+            refused: Vec::new(),
+        }
+    }
+
+    fn hash(&self, address: F::Addr) -> u64 {
+        let mut hasher = self.key;
+        address.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn find_group(&self, address: F::Addr) -> Option<u32> {
+        let groups = &self.groups;
+        self.index.find(self.hash(address), |&g| groups[g].address == address).copied()
+    }
+
+    fn find(&self, slot: Slot, address: F::Addr) -> Option<u32> {
+        let group = self.find_group(address)?;
+        self.chain(group).find(|&m| self.members[m].slot == slot)
+    }
+
+    /// The members of a group, by link.
+    fn chain(&self, group: u32) -> impl Iterator<Item = u32> {
+        let mut at = self.groups[group].first;
+        std::iter::from_fn(move || {
+            let member = self.members.at(at)?;
+            Some(std::mem::replace(&mut at, member.next))
+        })
+    }
+
+    fn create(&mut self, now: Tick, slot: Slot, address: F::Addr) -> u32 {
+        let group = self.find_group(address).unwrap_or_else(|| {
+            let hash = self.hash(address);
+            let handle = self.groups.insert(Group { address, first: NONE, dirty: false });
+            let (groups, key) = (&self.groups, self.key);
+            self.index.insert_unique(hash, handle, |&g| {
+                let mut hasher = key;
+                groups[g].address.hash(&mut hasher);
+                hasher.finish()
+            });
+            handle
+        });
+        let created = super::deadline::seconds(now);
+        let next = self.groups[group].first;
+        let member =
+            self.members.insert(Member { group, next, slot, created, ..Member::default() });
+        self.groups[group].first = member;
+        self.links[usize::from(slot.0)].0 += 1;
+        member
+    }
+
+    /// Takes a member out of its group; an empty group goes with it once its change was taken.
+    fn delete(&mut self, now: Tick, member: u32) {
+        self.timers.disarm(&mut self.members, member, now);
+        self.forget_hosts(member, |_| false);
+        let gone = self.members.remove(member);
+        self.links[usize::from(gone.slot.0)].0 -= 1;
+        self.sources -= u32::try_from(gone.sources().len()).unwrap_or(0);
+        let first = self.groups[gone.group].first;
+        if first == member {
+            self.groups[gone.group].first = gone.next;
+        } else {
+            let before = self.chain(gone.group).find(|&m| self.members[m].next == member);
+            if let Some(before) = before {
+                self.members[before].next = gone.next;
+            }
+        }
+        self.mark(gone.group);
+    }
+
+    /// Notes that what the group's members want may differ.
+    fn mark(&mut self, group: u32) {
+        if !std::mem::replace(&mut self.groups[group].dirty, true) {
+            self.dirty.push(group);
+        }
+    }
+
+    /// Takes the groups that changed; one without members is forgotten.
+    pub fn take_dirty(&mut self) -> Vec<F::Addr> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut out = Vec::with_capacity(dirty.len());
+        for group in dirty {
+            let record = &mut self.groups[group];
+            record.dirty = false;
+            let (address, empty) = (record.address, record.first == NONE);
+            out.push(address);
+            if empty {
+                let hash = self.hash(address);
+                if let Ok(entry) = self.index.find_entry(hash, |&g| g == group) {
+                    entry.remove();
+                }
+                self.groups.remove(group);
+            }
+        }
+        if self.index.is_empty() {
+            self.index = HashTable::new();
+        }
+        out
+    }
+
+    /// Has every group looked at again: the choice of upstreams changed.
+    pub fn mark_all(&mut self) {
+        let all: Vec<u32> = self.index.iter().copied().collect();
+        all.into_iter().for_each(|g| self.mark(g));
+    }
+
+    /// Takes the specific queries to send.
+    pub fn take_queries(&mut self) -> Vec<SpecificQuery<F::Addr>> {
+        std::mem::take(&mut self.queries)
+    }
+
+    /// Takes the joins and leaves to tell.
+    pub fn take_changes(&mut self) -> Vec<Change<F::Addr>> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes the limits that were hit.
+    pub fn take_refused(&mut self) -> Vec<(Slot, Discard)> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// The next moment at which [`Groups::on_time`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.timers.next()
+    }
+
+    /// Groups with state on the link.
+    #[must_use]
+    pub fn on_link(&self, slot: Slot) -> u32 {
+        self.links.get(usize::from(slot.0)).map_or(0, |l| l.0)
+    }
+
+    /// Groups with state, on all links.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.members.count()
+    }
+
+    /// Tracked hosts.
+    #[must_use]
+    pub const fn host_count(&self) -> u32 {
+        self.hosts.count()
+    }
+
+    /// Forgets all that hosts of the link asked for; with `fixed`, what is configured too.
+    pub fn clear_link(&mut self, now: Tick, slot: Slot, fixed: bool) {
+        for member in 0..self.members.extent() {
+            let record = &self.members[member];
+            if record.group == NONE || record.slot != slot {
+                continue;
+            }
+            if let (Some(kept), false) = (record.fixed().cloned(), fixed) {
+                let group = record.group;
+                self.drop_dynamic(now, member, Some(kept));
+                self.mark(group);
+            } else {
+                self.delete(now, member);
+            }
+        }
+    }
+
+    /// Sets what `static-group` holds for the group on the link.
+    pub fn set_fixed(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        address: F::Addr,
+        fixed: Option<Fixed<F::Addr>>,
+    ) {
+        let member = match (self.find(slot, address), &fixed) {
+            (Some(member), _) => member,
+            (None, Some(_)) => self.create(now, slot, address),
+            (None, None) => return,
+        };
+        if self.members[member].fixed() == fixed.as_ref() {
+            return;
+        }
+        self.mark(self.members[member].group);
+        self.members[member].extra.get_or_insert_default().fixed = fixed;
+        self.tidy(now, member);
+    }
+
+    /// The groups that `static-group` holds on the link.
+    pub fn fixed_on(&self, slot: Slot) -> Vec<F::Addr> {
+        (0..self.members.extent())
+            .filter_map(|m| self.members.at(m))
+            .filter(|m| m.group != NONE && m.slot == slot && m.fixed().is_some())
+            .map(|m| self.groups[m.group].address)
+            .collect()
+    }
+
+    fn drop_dynamic(&mut self, now: Tick, member: u32, fixed: Option<Fixed<F::Addr>>) {
+        self.timers.disarm(&mut self.members, member, now);
+        self.forget_hosts(member, |_| false);
+        let record = &mut self.members[member];
+        self.sources -= u32::try_from(record.sources().len()).unwrap_or(0);
+        record.mode = Mode::Include;
+        record.group_timer = None;
+        record.extra = fixed.map(|f| Box::new(Extra { fixed: Some(f), ..Extra::default() }));
+    }
+
+    /// Puts what is left of a member in order: gone when nobody wants it, else armed.
+    fn tidy(&mut self, now: Tick, member: u32) {
+        let record = &self.members[member];
+        if !record.is_dynamic() {
+            match record.fixed().cloned() {
+                Some(fixed) => self.drop_dynamic(now, member, Some(fixed)),
+                None => self.delete(now, member),
+            }
+            return;
+        }
+        let record = &mut self.members[member];
+        let mut next = record.group_timer;
+        if let Some(extra) = &mut record.extra {
+            let idle = extra.sources.is_empty()
+                && extra.next_query.is_none()
+                && extra.fixed.is_none()
+                && [extra.v1_host, extra.v2_host, extra.untracked]
+                    .iter()
+                    .all(|d| d.is_none_or(|d| d.due(now)));
+            for deadline in extra.sources.iter().filter_map(|s| s.expires).chain(extra.next_query) {
+                if next.is_none_or(|n| deadline.left(now) < n.left(now)) {
+                    next = Some(deadline);
+                }
+            }
+            if idle {
+                record.extra = None;
+            }
+        }
+        if let Some(next) = next {
+            self.timers.arm(&mut self.members, member, next.tick(now), now);
+        }
+    }
+
+    /// Forgets the hosts of a member that `keep` does not hold on to.
+    fn forget_hosts(&mut self, member: u32, keep: impl Fn(&Host<F::Addr>) -> bool) {
+        let (mut at, mut last) = (self.members[member].hosts, NONE);
+        while at != NONE {
+            let next = self.hosts[at].next;
+            if keep(&self.hosts[at]) {
+                last = at;
+            } else {
+                self.hosts.remove(at);
+                match last {
+                    NONE => self.members[member].hosts = next,
+                    last => self.hosts[last].next = next,
+                }
+            }
+            at = next;
+        }
+    }
+}
+
+/// Whether the link's rules let hosts of it have the group.
+pub fn admits<F: Family>(link: &Link<F>, group: F::Addr) -> Result<(), Discard> {
+    if link.is_boundary(group) {
+        Err(Discard::Boundary)
+    } else if link.permits(group, None) {
+        Ok(())
+    } else {
+        Err(Discard::Policy)
+    }
+}

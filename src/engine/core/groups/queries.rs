@@ -1,0 +1,191 @@
+//! Specific queries, ours and the elected querier's, and what expires: RFC 9776, sections 6.5 and
+//! 6.6.
+
+use super::hosts::Host;
+use super::{Groups, Rules, SpecificQuery};
+use crate::engine::core::deadline::Deadline;
+use crate::engine::core::slot::Slot;
+use crate::imsg::ctl::Mode;
+use crate::sys::time::{Millis, Tick};
+use crate::wire::Family;
+
+/// Time between specific queries of one link: 200 a second.
+const SPACING: Millis = Millis(5);
+/// Specific queries that may go out at once after a pause.
+const BURST: u32 = 40;
+
+/// The earlier of a timer and `limit`.
+fn lower(timer: &mut Option<Deadline>, limit: Deadline, now: Tick) {
+    if timer.is_some_and(|t| t.left(now) > limit.left(now)) {
+        *timer = Some(limit);
+    }
+}
+
+impl<F: Family> Groups<F> {
+    /// Starts, or adds to, the one series of specific queries of the group on its link.
+    pub(super) fn ask(
+        &mut self,
+        now: Tick,
+        member: u32,
+        rules: &Rules,
+        group: bool,
+        sources: &[F::Addr],
+    ) {
+        if !rules.is_querier || rules.version == 1 {
+            return;
+        }
+        let by_source = rules.version >= 3;
+        let extra = self.members[member].extra.get_or_insert_default();
+        let running = extra.queries > 0 && extra.next_query.is_some();
+        let mut now_due = group && !running;
+        if group {
+            (extra.queries, extra.fresh) = (rules.lmqc, true);
+        }
+        let lmqt = rules.lmqt();
+        for source in extra.sources.iter_mut().filter(|_| by_source) {
+            let long = source.expires.is_some_and(|e| e.left(now) > lmqt);
+            if long && sources.binary_search(&source.address).is_ok() {
+                (source.queries, source.fresh) = (rules.lmqc, true);
+                now_due = true;
+            }
+        }
+        if now_due {
+            extra.next_query = Some(Deadline::after(now, Millis(0)));
+            self.round(now, member, rules);
+        }
+    }
+
+    /// Sends one round of the series, or puts it off while the link's queries are too many.
+    fn round(&mut self, now: Tick, member: u32, rules: &Rules) {
+        let record = &mut self.members[member];
+        let group = self.groups[record.group].address;
+        let slot = record.slot;
+        let Some(extra) = &mut record.extra else { return };
+        let free = &mut self.links[usize::from(slot.0)].1;
+        let ahead = *free - now;
+        if ahead.0 > SPACING.0 * BURST {
+            extra.next_query = Some(Deadline::after(now, Millis(ahead.0 - SPACING.0 * BURST)));
+            return;
+        }
+        *free = (*free).max(now) + SPACING;
+        let lmqt = rules.lmqt();
+        let limit = Deadline::after(now, lmqt);
+        if extra.queries > 0 {
+            if std::mem::take(&mut extra.fresh) {
+                lower(&mut record.group_timer, limit, now);
+            }
+            extra.queries -= 1;
+            let suppress = record.group_timer.is_some_and(|t| t.left(now) > lmqt);
+            self.queries.push(SpecificQuery { slot, group, suppress, sources: Vec::new() });
+        }
+        let (mut long, mut short) = (Vec::new(), Vec::new());
+        for source in extra.sources.iter_mut().filter(|s| s.queries > 0) {
+            if std::mem::take(&mut source.fresh) {
+                lower(&mut source.expires, limit, now);
+            }
+            source.queries -= 1;
+            let suppress = source.expires.is_some_and(|e| e.left(now) > lmqt);
+            if suppress { &mut long } else { &mut short }.push(source.address);
+        }
+        for (suppress, sources) in [(true, long), (false, short)] {
+            if !sources.is_empty() {
+                self.queries.push(SpecificQuery { slot, group, suppress, sources });
+            }
+        }
+        let more = extra.queries > 0 || extra.sources.iter().any(|s| s.queries > 0);
+        extra.next_query = more.then(|| Deadline::after(now, rules.lmqi));
+    }
+
+    /// A specific query of the elected querier without the S flag lowers timers to `limit`.
+    /// RFC 9776, section 6.6.1.
+    pub fn follow_query(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        group: F::Addr,
+        sources: &[F::Addr],
+        limit: Millis,
+    ) {
+        let Some(member) = self.find(slot, group) else { return };
+        let limit = Deadline::after(now, limit);
+        let record = &mut self.members[member];
+        if sources.is_empty() {
+            lower(&mut record.group_timer, limit, now);
+        } else if let Some(extra) = &mut record.extra {
+            for source in &mut extra.sources {
+                if sources.contains(&source.address) {
+                    lower(&mut source.expires, limit, now);
+                }
+            }
+        }
+        self.tidy(now, member);
+    }
+
+    /// Ends the series of a link that is no longer the querier.
+    pub fn stop_queries(&mut self, slot: Slot) {
+        for member in 0..self.members.extent() {
+            let record = &mut self.members[member];
+            let Some(extra) = record.extra.as_mut().filter(|_| record.slot == slot) else {
+                continue;
+            };
+            (extra.queries, extra.fresh, extra.next_query) = (0, false, None);
+            extra.sources.iter_mut().for_each(|s| (s.queries, s.fresh) = (0, false));
+        }
+    }
+
+    /// Handles what is due: expiry, and the next rounds of queries.
+    pub fn on_time(&mut self, now: Tick, rules: impl Fn(Slot) -> Option<Rules>) {
+        while let Some(member) = self.timers.pop_due(&mut self.members, now) {
+            let record = &self.members[member];
+            let (slot, group) = (record.slot, self.groups[record.group].address);
+            let was = record.is_dynamic();
+            self.forget_hosts(member, |h: &Host<_>| h.expires.is_some_and(|e| !e.due(now)));
+            let asks = record_asks(self.members[member].extra.as_deref(), now);
+            if let (true, Some(rules)) = (asks, rules(slot)) {
+                self.round(now, member, &rules);
+            }
+            self.expire(now, member);
+            let is = self.members[member].is_dynamic();
+            self.tell(slot, group, was, is);
+            self.tidy(now, member);
+        }
+    }
+
+    /// Takes the steps of RFC 9776, sections 6.2.3 and 6.5, for timers that have come to zero.
+    pub(super) fn expire(&mut self, now: Tick, member: u32) {
+        let due = |d: Option<Deadline>| d.is_some_and(|d| d.due(now));
+        let record = &mut self.members[member];
+        let before = record.sources().len();
+        let mut changed = false;
+        if let Some(extra) = &mut record.extra {
+            match record.mode {
+                Mode::Include => extra.sources.retain(|s| !due(s.expires)),
+                Mode::Exclude => {
+                    for source in extra.sources.iter_mut().filter(|s| due(s.expires)) {
+                        source.expires = None;
+                        source.queries = 0;
+                        changed = true;
+                    }
+                }
+            }
+            changed |= extra.sources.len() != before;
+        }
+        if record.mode == Mode::Exclude && due(record.group_timer) {
+            record.mode = Mode::Include;
+            record.group_timer = None;
+            changed = true;
+            if let Some(extra) = &mut record.extra {
+                extra.sources.retain(|s| s.expires.is_some());
+                extra.queries = 0;
+            }
+        }
+        self.count_sources(before, member);
+        if changed {
+            self.mark(self.members[member].group);
+        }
+    }
+}
+
+fn record_asks<A>(extra: Option<&super::Extra<A>>, now: Tick) -> bool {
+    extra.and_then(|e| e.next_query).is_some_and(|d| d.due(now))
+}

@@ -1,0 +1,264 @@
+//! Reports of every version: RFC 9776, sections 6.4 and 7.3.2.
+
+use super::hosts::{Host, MAX_HOSTS, live};
+use super::state::{Outcome, State};
+use super::{Groups, MAX_ENTRIES, Rules};
+use crate::config::model::FastLeave;
+use crate::engine::core::deadline::Deadline;
+use crate::engine::core::slab::NONE;
+use crate::engine::core::slot::Slot;
+use crate::imsg::ctl::Mode;
+use crate::sys::time::Tick;
+use crate::wire::{Address, Discard, Family, RecordType};
+
+/// A link got its first member of a group, or lost its last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change<A> {
+    /// The link.
+    pub slot: Slot,
+    /// The group.
+    pub group: A,
+    /// Joined; else left.
+    pub joined: bool,
+}
+
+/// Joins and leaves that are told of one turn at most; further ones only count.
+pub(super) const MAX_CHANGES: usize = 256;
+
+/// A report for one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A record of IGMPv3 or MLDv2.
+    Record(RecordType),
+    /// An IGMPv1 report.
+    ReportV1,
+    /// An IGMPv2 or MLDv1 report.
+    ReportV2,
+    /// An IGMPv2 leave or MLDv1 done.
+    Leave,
+}
+
+impl<F: Family> Groups<F> {
+    /// Applies what a host of the link said of a group that the link admits; `list` is sorted and
+    /// free of duplicates.
+    pub fn report(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        rules: &Rules,
+        reporter: F::Addr,
+        (said, group, list): (Said, F::Addr, &[F::Addr]),
+    ) {
+        let found = self.find(slot, group);
+        let Some((kind, list)) = self.translate(now, found, said, list) else { return };
+        let creates = match kind {
+            RecordType::IsEx | RecordType::ToEx => true,
+            RecordType::IsIn | RecordType::ToIn | RecordType::Allow => !list.is_empty(),
+            RecordType::Block => false,
+        };
+        let member = match found {
+            Some(member) => member,
+            None if !creates => return,
+            None if self.on_link(slot) >= rules.max_groups => {
+                return self.refuse(slot, Discard::GroupLimit);
+            }
+            None if self.members.count().saturating_add(self.sources) >= MAX_ENTRIES => {
+                return self.refuse(slot, Discard::EntryLimit);
+            }
+            None => self.create(now, slot, group),
+        };
+        let was = self.members[member].is_dynamic();
+        self.members[member].last_reporter = reporter;
+        self.remember_version(now, member, said, rules);
+        self.track(now, member, rules, reporter, kind, list);
+        let record = &mut self.members[member];
+        let plain = record.extra.is_none() && list.is_empty() && record.mode == Mode::Exclude;
+        if plain && matches!(kind, RecordType::IsEx | RecordType::ToEx) {
+            record.group_timer = Some(Deadline::after(now, rules.gmi));
+            return;
+        }
+        let outcome = self.apply(now, member, rules, kind, list);
+        if outcome.refused > 0 {
+            self.refuse(slot, Discard::SourceLimit);
+        }
+        if outcome.changed {
+            self.mark(self.members[member].group);
+        }
+        self.after(now, member, rules, reporter, outcome);
+        let is = self.find(slot, group).is_some_and(|m| self.members[m].is_dynamic());
+        self.tell(slot, group, was, is);
+        if let Some(member) = self.find(slot, group) {
+            self.tidy(now, member);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        now: Tick,
+        member: u32,
+        rules: &Rules,
+        kind: RecordType,
+        list: &[F::Addr],
+    ) -> Outcome<F::Addr> {
+        let record = &mut self.members[member];
+        let extra = record.extra.get_or_insert_default();
+        let before = extra.sources.len();
+        let room = MAX_ENTRIES.saturating_sub(self.sources) as usize;
+        let outcome = State {
+            mode: &mut record.mode,
+            group_timer: &mut record.group_timer,
+            sources: &mut extra.sources,
+            gmi: Deadline::after(now, rules.gmi),
+            max_sources: (rules.max_sources as usize).min(before.saturating_add(room)),
+        }
+        .apply(kind, list);
+        self.count_sources(before, member);
+        outcome
+    }
+
+    /// Keeps the number of all sources in step with one member's.
+    pub(super) fn count_sources(&mut self, before: usize, member: u32) {
+        let after = self.members[member].sources().len();
+        let change = i32::try_from(after).unwrap_or(0) - i32::try_from(before).unwrap_or(0);
+        self.sources = self.sources.saturating_add_signed(change);
+    }
+
+    pub(super) fn tell(&mut self, slot: Slot, group: F::Addr, was: bool, is: bool) {
+        if was != is && self.changes.len() < MAX_CHANGES {
+            self.changes.push(Change { slot, group, joined: is });
+        }
+    }
+
+    fn refuse(&mut self, slot: Slot, reason: Discard) {
+        self.refused.push((slot, reason));
+    }
+
+    /// What the report means in the group's compatibility mode; `None` where it is ignored.
+    fn translate<'a>(
+        &self,
+        now: Tick,
+        member: Option<u32>,
+        said: Said,
+        list: &'a [F::Addr],
+    ) -> Option<(RecordType, &'a [F::Addr])> {
+        let mode = member.map_or(3, |m| self.version(now, m));
+        match (said, mode) {
+            (Said::ReportV1 | Said::ReportV2, _) => Some((RecordType::IsEx, &[])),
+            (Said::Leave, 1) => None,
+            (Said::Leave, _) => Some((RecordType::ToIn, &[])),
+            (Said::Record(RecordType::Block), 1 | 2) => None,
+            (Said::Record(RecordType::ToIn), 1) => None,
+            (Said::Record(kind @ (RecordType::IsEx | RecordType::ToEx)), 1 | 2) => {
+                Some((kind, &[]))
+            }
+            (Said::Record(kind), _) => Some((kind, list)),
+        }
+    }
+
+    /// The compatibility mode of a group on a link: 1, 2 or 3. RFC 9776, section 7.3.2.
+    pub(super) fn version(&self, now: Tick, member: u32) -> u8 {
+        let runs = |d: Option<Deadline>| d.is_some_and(|d| !d.due(now));
+        match &self.members[member].extra {
+            Some(extra) if runs(extra.v1_host) => 1,
+            Some(extra) if runs(extra.v2_host) => 2,
+            Some(_) | None => 3,
+        }
+    }
+
+    fn remember_version(&mut self, now: Tick, member: u32, said: Said, rules: &Rules) {
+        let present = Some(Deadline::after(now, rules.ohpi));
+        let extra = &mut self.members[member].extra;
+        match said {
+            Said::ReportV1 => extra.get_or_insert_default().v1_host = present,
+            Said::ReportV2 => extra.get_or_insert_default().v2_host = present,
+            Said::Record(_) | Said::Leave => {}
+        }
+    }
+
+    fn track(
+        &mut self,
+        now: Tick,
+        member: u32,
+        rules: &Rules,
+        reporter: F::Addr,
+        kind: RecordType,
+        list: &[F::Addr],
+    ) {
+        let expires = Some(Deadline::after(now, rules.gmi));
+        let (mut at, mut length) = (self.members[member].hosts, 0);
+        while at != NONE && self.hosts[at].address != Some(reporter) {
+            at = self.hosts[at].next;
+            length += 1;
+        }
+        let adds = matches!(kind, RecordType::IsEx | RecordType::ToEx) || !list.is_empty();
+        if at == NONE {
+            if reporter.is_unspecified() || length >= MAX_HOSTS {
+                self.members[member].extra.get_or_insert_default().untracked = expires;
+                if length >= MAX_HOSTS {
+                    self.refuse(self.members[member].slot, Discard::HostLimit);
+                }
+                return;
+            }
+            if !adds || kind == RecordType::Block {
+                return;
+            }
+            let next = self.members[member].hosts;
+            at = self.hosts.insert(Host { address: Some(reporter), next, ..Host::default() });
+            self.members[member].hosts = at;
+        }
+        self.hosts[at].apply(kind, list);
+        self.hosts[at].expires = expires;
+        if self.hosts[at].is_idle() {
+            self.forget_hosts(member, |h| !h.is_idle());
+        }
+    }
+
+    /// Whether tracking knows all hosts of the group, so that it may decide.
+    fn is_tracked(&self, now: Tick, member: u32, rules: &Rules) -> bool {
+        rules.fast_leave == FastLeave::Yes
+            && self.version(now, member) == 3
+            && self.members[member]
+                .extra
+                .as_ref()
+                .is_none_or(|e| e.untracked.is_none_or(|d| d.due(now)))
+    }
+
+    /// Queries what a record asks to query, or takes the leave at once where the rules say so.
+    fn after(
+        &mut self,
+        now: Tick,
+        member: u32,
+        rules: &Rules,
+        reporter: F::Addr,
+        mut outcome: Outcome<F::Addr>,
+    ) {
+        if !outcome.query_group && outcome.query_sources.is_empty() {
+            return;
+        }
+        let tracked = self.is_tracked(now, member, rules);
+        if !tracked && rules.fast_leave != FastLeave::Immediate {
+            return self.ask(now, member, rules, outcome.query_group, &outcome.query_sources);
+        }
+        if tracked {
+            let others = || {
+                live(&self.hosts, self.members[member].hosts, now)
+                    .filter(|h| h.address != Some(reporter))
+            };
+            outcome.query_group &= others().all(|h| h.mode == Mode::Include);
+            outcome.query_sources.retain(|&s| others().all(|h| !h.wants(s)));
+        }
+        let due = Some(Deadline::after(now, crate::sys::time::Millis(0)));
+        let record = &mut self.members[member];
+        if outcome.query_group {
+            record.group_timer = due;
+        }
+        if let Some(extra) = &mut record.extra {
+            for source in &mut extra.sources {
+                if outcome.query_sources.binary_search(&source.address).is_ok() {
+                    source.expires = due;
+                }
+            }
+        }
+        self.expire(now, member);
+    }
+}
