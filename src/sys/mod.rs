@@ -1,7 +1,13 @@
 //! Sandbox, spawn, log, time, poll loop: what differs between systems outside kroute.
 
+pub mod log;
 pub mod passing;
+pub mod paths;
+pub mod poll;
+pub mod sandbox;
+pub mod spawn;
 pub mod time;
+pub mod user;
 
 use std::io;
 use std::os::fd::BorrowedFd;
