@@ -30,20 +30,39 @@ pub enum Message<'a, F: Family> {
     Mrdisc(Mrdisc),
 }
 
-/// The kind of a message, as `show counters` names it; V1 and V2 are also those of MLD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the messages in the RFCs")]
-pub enum Kind {
-    QueryV1,
-    QueryV2,
-    QueryV3,
-    ReportV1,
-    ReportV2,
-    ReportV3,
-    Leave,
-    Advertisement,
-    Solicitation,
-    Termination,
+macro_rules! kinds {
+    ($($variant:ident $name:literal,)*) => {
+        /// The kind of a message; V1 and V2 are also those of MLD.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[expect(missing_docs, reason = "the names of the messages in the RFCs")]
+        pub enum Kind { $($variant,)* }
+
+        impl Kind {
+            /// All kinds, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name in `show counters` and the manual.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    QueryV1 "query-v1",
+    QueryV2 "query-v2",
+    QueryV3 "query-v3",
+    ReportV1 "report-v1",
+    ReportV2 "report-v2",
+    ReportV3 "report-v3",
+    Leave "leave",
+    Advertisement "advertisement",
+    Solicitation "solicitation",
+    Termination "termination",
 }
 
 impl Kind {

@@ -39,6 +39,10 @@ impl<F: Family> Members<F> for Groups<F> {
         }
     }
 
+    fn groups(&self, visit: &mut dyn FnMut(F::Addr)) {
+        self.index.iter().for_each(|&g| visit(self.groups[g].address));
+    }
+
     fn wants(&self, slot: Slot, group: F::Addr, source: F::Addr) -> bool {
         self.find(slot, group).is_some_and(|m| self.members[m].wants(source))
     }
