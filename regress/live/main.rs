@@ -1,0 +1,10 @@
+//! Live tests: the real programs on the real kernel, in network namespaces.
+//!
+//! They run as root, or as an ordinary user who may map subordinate ids (newuidmap); where
+//! neither holds they fail and say so.
+#![cfg(target_os = "linux")]
+
+mod membership;
+#[allow(dead_code, unreachable_pub, reason = "the demo shares it; each uses a part")]
+mod net;
+mod process;

@@ -1,0 +1,160 @@
+//! Links and addresses of a [`Host`], by netlink: no `ip` command is needed.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+
+use ipnet::IpNet;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use nix::net::if_::if_nametoindex;
+
+use super::{Host, wait_for};
+
+/// Sends one request and reads its answer.
+fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    let mut packet = NetlinkMessage::from(message);
+    packet.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    packet.finalize();
+    let mut bytes = vec![0; packet.buffer_len()];
+    packet.serialize(&mut bytes);
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.send(&bytes, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map(|m| m.payload) {
+        Ok(NetlinkPayload::Error(e)) if e.code.is_some() => Err(e.to_io()),
+        Ok(_) => Ok(()),
+        Err(e) => Err(io::Error::other(e)),
+    }
+}
+
+fn named(name: &str) -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    link
+}
+
+fn indexed(name: &str) -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.header.index = if_nametoindex(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    link
+}
+
+impl Host {
+    fn create(&self, name: &str, kind: InfoKind, data: InfoData) {
+        let mut link = named(name);
+        let info = vec![LinkInfo::Kind(kind), LinkInfo::Data(data)];
+        link.attributes.push(LinkAttribute::LinkInfo(info));
+        self.run(|| request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL))
+            .unwrap_or_else(|e| panic!("link {name}: {e}"));
+    }
+
+    /// Lays a cable from `name` here to `peer_name` at `peer`, both ends up.
+    pub fn cable(&self, name: &str, peer: &Self, peer_name: &str) {
+        let mut other = named(peer_name);
+        other.attributes.push(LinkAttribute::NetNsFd(peer.net.as_raw_fd()));
+        self.create(name, InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(other)));
+        self.up(name);
+        peer.up(peer_name);
+    }
+
+    /// Makes a bridge that is up.
+    pub fn bridge(&self, name: &str, options: Vec<InfoBridge>) {
+        self.create(name, InfoKind::Bridge, InfoData::Bridge(options));
+        self.up(name);
+    }
+
+    fn change(&self, name: &str, what: impl FnOnce(&mut LinkMessage) + Send) {
+        self.run(|| {
+            let mut link = indexed(name);
+            what(&mut link);
+            request(RouteNetlinkMessage::SetLink(link), 0)
+        })
+        .unwrap_or_else(|e| panic!("link {name}: {e}"));
+    }
+
+    /// Makes the link a port of the bridge.
+    pub fn plug(&self, name: &str, bridge: &str) {
+        let index = self.index(bridge);
+        self.change(name, |link| link.attributes.push(LinkAttribute::Controller(index)));
+    }
+
+    /// Sets the link up.
+    pub fn up(&self, name: &str) {
+        self.change(name, |link| {
+            link.header.flags = LinkFlags::Up;
+            link.header.change_mask = LinkFlags::Up;
+        });
+    }
+
+    /// Sets the link down.
+    pub fn down(&self, name: &str) {
+        self.change(name, |link| link.header.change_mask = LinkFlags::Up);
+    }
+
+    /// Gives the link, which must be down, another name.
+    pub fn rename(&self, name: &str, to: &str) {
+        self.change(name, |link| link.attributes.push(LinkAttribute::IfName(to.to_owned())));
+    }
+
+    /// Deletes the link, and the other end of its cable.
+    pub fn delete(&self, name: &str) {
+        self.run(|| request(RouteNetlinkMessage::DelLink(indexed(name)), 0))
+            .unwrap_or_else(|e| panic!("link {name}: {e}"));
+    }
+
+    /// The link's index.
+    #[must_use]
+    pub fn index(&self, name: &str) -> u32 {
+        self.run(|| if_nametoindex(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// Adds an address with its prefix length.
+    pub fn address(&self, name: &str, address: &str) {
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.run(|| request(RouteNetlinkMessage::NewAddress(with(name, address)), flags))
+            .unwrap_or_else(|e| panic!("{name} {address}: {e}"));
+    }
+
+    /// Takes an address away.
+    pub fn remove_address(&self, name: &str, address: &str) {
+        self.run(|| request(RouteNetlinkMessage::DelAddress(with(name, address)), 0))
+            .unwrap_or_else(|e| panic!("{name} {address}: {e}"));
+    }
+
+    /// Waits until the link has a link-local address that it may use.
+    pub fn settle(&self, name: &str) {
+        wait_for(&format!("{name} has a link-local address"), || {
+            let table = self.proc_net("if_inet6");
+            let mine =
+                |line: &&str| line.ends_with(&format!(" {name}")) && line.starts_with("fe80");
+            let usable = |line: &str| {
+                let flags = line.split_whitespace().nth(4)?;
+                u32::from_str_radix(flags, 16).ok().filter(|f| f & libc::IFA_F_TENTATIVE == 0)
+            };
+            table.lines().find(mine).and_then(usable)
+        });
+    }
+}
+
+fn with(name: &str, address: &str) -> AddressMessage {
+    let net: IpNet = address.parse().unwrap_or_else(|e| panic!("{address}: {e}"));
+    let mut message = AddressMessage::default();
+    message.header.index = if_nametoindex(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    message.header.prefix_len = net.prefix_len();
+    message.header.family = match net.addr() {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.flags = AddressHeaderFlags::Nodad;
+    message.attributes =
+        vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+    message
+}
