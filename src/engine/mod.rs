@@ -1,3 +1,4 @@
 //! The unprivileged process: the loop, the packet sockets and the control server around the core.
 
 pub mod core;
+pub mod packet;

@@ -1,10 +1,12 @@
 //! Sandbox, spawn, log, time, poll loop: what differs between systems outside kroute.
 
+pub mod consts;
 pub mod log;
 pub mod passing;
 pub mod paths;
 pub mod poll;
 pub mod sandbox;
+pub mod socket;
 pub mod spawn;
 pub mod time;
 pub mod user;

@@ -1,0 +1,307 @@
+//! The engine's raw sockets: opened by the parent while it is privileged, used by the engine.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::imsg::{Envelope, Packet, Transmit};
+use crate::sys::consts as c;
+use crate::sys::socket::{self, ControlBuf, Received};
+use crate::wire::{Address, Af, GroupScope};
+
+/// Octets that a socket holds for us while we are busy.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Octets of a packet at most.
+pub const MAX_PACKET: usize = 65536;
+
+/// Hop-by-Hop header: next header and length (filled by the kernel, and 0), Router Alert with value
+/// 0 for MLD, PadN. RFC 2711, section 2.1.
+const ROUTER_ALERT_HEADER: [u8; 8] = [0, 0, 5, 2, 0, 0, 1, 0];
+
+/// ICMPv6 types that the engine takes: MLD and multicast router discovery.
+const ICMP6_TYPES: [u8; 7] = [130, 131, 132, 143, 151, 152, 153];
+
+/// Opens the raw IGMP socket with all that needs privilege set on it.
+pub fn open_igmp() -> io::Result<OwnedFd> {
+    let fd = socket::open_raw(libc::AF_INET, libc::IPPROTO_IGMP)?;
+    socket::set(&fd, c::IPPROTO_IP, c::IP_HDRINCL, 1)?;
+    // Without it Linux gives a raw socket only what was joined.
+    #[cfg(target_os = "linux")]
+    socket::set(&fd, c::IPPROTO_IP, libc::IP_ROUTER_ALERT, 1)?;
+    socket::set(&fd, c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE, 1)?;
+    // The BSDs want one octet, which Linux takes too.
+    socket::set(&fd, c::IPPROTO_IP, c::IP_MULTICAST_LOOP, 0u8)?;
+    enlarge(&fd)?;
+    Ok(fd)
+}
+
+/// Opens the raw ICMPv6 socket with all that needs privilege set on it.
+pub fn open_icmp6() -> io::Result<OwnedFd> {
+    let fd = socket::open_raw(libc::AF_INET6, c::IPPROTO_ICMPV6)?;
+    let mut filter = [0u32; 8];
+    for kind in ICMP6_TYPES {
+        if let Some(word) = filter.get_mut(usize::from(kind >> 5)) {
+            *word |= 1 << (kind & 31);
+        }
+    }
+    if c::ICMP6_FILTER_SET_BLOCKS {
+        filter = filter.map(|word| !word);
+    }
+    socket::set(&fd, c::IPPROTO_ICMPV6, c::ICMP6_FILTER, filter)?;
+    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVPKTINFO, 1)?;
+    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVHOPLIMIT, 1)?;
+    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVHOPOPTS, 1)?;
+    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_HOPOPTS, ROUTER_ALERT_HEADER)?;
+    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_HOPS, 1)?;
+    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_LOOP, 0)?;
+    enlarge(&fd)?;
+    Ok(fd)
+}
+
+/// Sets the receive buffer: beyond the system's limit where that is allowed, else up to it.
+fn enlarge(fd: &OwnedFd) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if setsockopt(fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_ok() {
+        return Ok(());
+    }
+    let mut size = RECEIVE_BUFFER;
+    while let Err(e) = setsockopt(fd, sockopt::RcvBuf, &size) {
+        size /= 2;
+        if size < MAX_PACKET {
+            return Err(e.into());
+        }
+    }
+    Ok(())
+}
+
+/// The sockets of one engine, by family, with the space that packets are received into.
+#[derive(Debug)]
+pub struct Sockets {
+    sockets: [Option<OwnedFd>; 2],
+    space: Vec<u8>,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { sockets: [None, None], space: vec![0; MAX_PACKET] }
+    }
+}
+
+impl Sockets {
+    /// Takes the socket of a family.
+    pub fn put(&mut self, family: Af, fd: OwnedFd) {
+        match family {
+            Af::Ip4 => self.sockets[0] = Some(fd),
+            Af::Ip6 => self.sockets[1] = Some(fd),
+        }
+    }
+
+    /// The socket of a family, where it is in use.
+    pub fn get(&self, family: Af) -> Option<BorrowedFd<'_>> {
+        self.sockets.get(family.index())?.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Receives the next packet of a family into `packet`; `false` when none is there.
+    pub fn receive(&mut self, family: Af, packet: &mut Packet) -> io::Result<bool> {
+        let Some(fd) = self.sockets.get(family.index()).and_then(Option::as_ref) else {
+            return Ok(false);
+        };
+        loop {
+            match socket::receive(fd, &mut self.space) {
+                Ok(received) => {
+                    let bytes = self.space.get(..received.len).unwrap_or_default();
+                    if unpack(family, &received, bytes, packet).is_some() {
+                        return Ok(true);
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Sends a packet. An error says why the system did not take it.
+    pub fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        let fd = self.get(Af::of(transmit.destination)).ok_or(io::ErrorKind::NotConnected)?;
+        send(fd, transmit)
+    }
+}
+
+/// Fills `packet`; `None` when something that always comes is missing or was cut.
+fn unpack(family: Af, received: &Received, bytes: &[u8], packet: &mut Packet) -> Option<()> {
+    if received.truncated {
+        return None;
+    }
+    (packet.ifindex, packet.envelope) = match family {
+        Af::Ip4 => (receiving_interface(received)?, Envelope::Ip4),
+        Af::Ip6 => ip6(received)?,
+    };
+    packet.bytes.clear();
+    packet.bytes.extend_from_slice(bytes);
+    Some(())
+}
+
+/// The index in Linux' `in_pktinfo`, which begins with it, or in the BSDs' `sockaddr_dl`.
+fn receiving_interface(received: &Received) -> Option<u32> {
+    let wanted = (c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE);
+    let (.., data) = received.control().find(|(level, kind, _)| (*level, *kind) == wanted)?;
+    if cfg!(target_os = "linux") {
+        data.first_chunk().map(|b| u32::from_ne_bytes(*b))
+    } else {
+        data.get(2..)?.first_chunk().map(|b| u32::from(u16::from_ne_bytes(*b)))
+    }
+}
+
+fn ip6(received: &Received) -> Option<(u32, Envelope)> {
+    let mut info = None;
+    let mut hop_limit = None;
+    let mut router_alert = false;
+    for (_, kind, data) in received.control().filter(|item| item.0 == c::IPPROTO_IPV6) {
+        match kind {
+            c::IPV6_PKTINFO => info = packet_info(data),
+            c::IPV6_HOPLIMIT => hop_limit = data.first_chunk().map(|b| i32::from_ne_bytes(*b)),
+            c::IPV6_HOPOPTS => router_alert |= has_router_alert(data),
+            _ => {}
+        }
+    }
+    let (destination, ifindex) = info?;
+    let envelope = Envelope::Ip6 {
+        source: received.source?,
+        destination,
+        hop_limit: u8::try_from(hop_limit?).ok()?,
+        router_alert,
+        // All three systems verify it before they hand the packet to a raw ICMPv6 socket.
+        checksum_verified: true,
+    };
+    Some((ifindex, envelope))
+}
+
+/// `struct in6_pktinfo`: an address and an index. RFC 3542, section 6.
+fn packet_info(data: &[u8]) -> Option<(Ipv6Addr, u32)> {
+    let (address, rest) = data.split_first_chunk::<16>()?;
+    Some((Ipv6Addr::from(*address), u32::from_ne_bytes(*rest.first_chunk()?)))
+}
+
+/// Whether a Hop-by-Hop header holds Router Alert with value 0. RFC 8200, section 4.2; RFC 2711.
+fn has_router_alert(header: &[u8]) -> bool {
+    let mut options = header.get(2..).unwrap_or_default();
+    while let [kind, rest @ ..] = options {
+        let Some((len, data)) = (match kind {
+            0 => Some((0, rest)),
+            _ => rest.split_first().map(|(len, data)| (usize::from(*len), data)),
+        }) else {
+            return false;
+        };
+        if *kind == 5 && data.get(..len) == Some(&[0, 0]) {
+            return true;
+        }
+        options = data.get(len..).unwrap_or_default();
+    }
+    false
+}
+
+/// Sends a packet on a socket of its family.
+pub fn send(fd: BorrowedFd<'_>, transmit: &Transmit) -> io::Result<()> {
+    let mut control = ControlBuf::default();
+    let to = match (transmit.source, transmit.destination) {
+        (_, IpAddr::V4(group)) => {
+            select_interface(fd, transmit.ifindex, &mut control)?;
+            SocketAddr::V4(SocketAddrV4::new(group, 0))
+        }
+        (source, IpAddr::V6(group)) => {
+            let source = Ipv6Addr::from_ip(source).unwrap_or(Ipv6Addr::UNSPECIFIED);
+            let mut info = source.octets().to_vec();
+            info.extend_from_slice(&transmit.ifindex.to_ne_bytes());
+            control.push(c::IPPROTO_IPV6, c::IPV6_PKTINFO, &info);
+            let local = group.scope() == GroupScope::LinkLocal;
+            let scope = if local { transmit.ifindex } else { 0 };
+            SocketAddr::V6(SocketAddrV6::new(group, 0, 0, scope))
+        }
+    };
+    socket::send(fd, to, &transmit.bytes, &control)
+}
+
+/// `struct in_pktinfo` with the index and no addresses. ip(7).
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "the other systems make a call here")]
+fn select_interface(_: BorrowedFd<'_>, ifindex: u32, control: &mut ControlBuf) -> io::Result<()> {
+    let mut info = ifindex.to_ne_bytes().to_vec();
+    info.extend_from_slice(&Ipv4Addr::UNSPECIFIED.octets().repeat(2));
+    control.push(c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE, &info);
+    Ok(())
+}
+
+/// IP_MULTICAST_IF by `struct ip_mreqn`: two addresses and the index. ip(4).
+#[cfg(not(target_os = "linux"))]
+fn select_interface(fd: BorrowedFd<'_>, ifindex: u32, _: &mut ControlBuf) -> io::Result<()> {
+    let none = u32::from_ne_bytes(Ipv4Addr::UNSPECIFIED.octets());
+    socket::set(fd, c::IPPROTO_IP, c::IP_MULTICAST_IF, [none, none, ifindex])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    fn loopback() -> u32 {
+        nix::net::if_::if_nametoindex(if cfg!(target_os = "linux") { "lo" } else { "lo0" }).unwrap()
+    }
+
+    /// What the kernel tells of a datagram that this host sends to itself.
+    fn received(family: Af, options: &[(i32, i32)]) -> Packet {
+        let local: IpAddr = match family {
+            Af::Ip4 => Ipv4Addr::LOCALHOST.into(),
+            Af::Ip6 => Ipv6Addr::LOCALHOST.into(),
+        };
+        let socket = UdpSocket::bind((local, 0)).unwrap();
+        for (level, option) in options {
+            socket::set(&socket, *level, *option, 1).unwrap();
+        }
+        socket.send_to(b"hello", socket.local_addr().unwrap()).unwrap();
+        let mut sockets = Sockets::default();
+        sockets.put(family, socket.into());
+        let mut packet = Packet { ifindex: 0, envelope: Envelope::Ip4, bytes: vec![9; 9] };
+        assert!(sockets.receive(family, &mut packet).unwrap());
+        let first = packet.clone();
+        assert!(!sockets.receive(family, &mut packet).unwrap());
+        first
+    }
+
+    #[test]
+    fn an_ipv4_packet_comes_with_its_interface() {
+        let packet = received(Af::Ip4, &[(c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE)]);
+        let bytes = b"hello".to_vec();
+        assert_eq!(packet, Packet { ifindex: loopback(), envelope: Envelope::Ip4, bytes });
+    }
+
+    #[test]
+    fn an_ipv6_packet_comes_with_what_validation_needs() {
+        let options = [c::IPV6_RECVPKTINFO, c::IPV6_RECVHOPLIMIT, c::IPV6_RECVHOPOPTS];
+        let packet = received(Af::Ip6, &options.map(|o| (c::IPPROTO_IPV6, o)));
+        let envelope = Envelope::Ip6 {
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+            hop_limit: 64,
+            router_alert: false,
+            checksum_verified: true,
+        };
+        assert_eq!(packet, Packet { ifindex: loopback(), envelope, bytes: b"hello".to_vec() });
+    }
+
+    #[test]
+    fn router_alert_is_found_at_any_place() {
+        // RFC 8200, section 4.2: Pad1 is one octet; RFC 2711: type 5, length 2, value 0 for MLD.
+        assert!(has_router_alert(&[58, 0, 5, 2, 0, 0, 1, 0]));
+        assert!(has_router_alert(&[58, 0, 1, 0, 5, 2, 0, 0]));
+        assert!(has_router_alert(&[58, 1, 0, 1, 3, 0, 0, 0, 0, 0, 5, 2, 0, 0, 0, 0]));
+        assert!(!has_router_alert(&[58, 0, 5, 2, 0, 1, 1, 0]));
+        assert!(!has_router_alert(&[58, 0, 1, 4, 5, 2, 0, 0]));
+        assert!(!has_router_alert(&[58, 0, 5]));
+        assert!(!has_router_alert(&[]));
+    }
+}
