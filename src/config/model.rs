@@ -160,7 +160,7 @@ pub struct Rule {
 }
 
 /// A set of groups: a network or IPv6 scopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GroupSet {
     /// Groups in a network.
     Net(IpNet),
@@ -169,7 +169,7 @@ pub enum GroupSet {
 }
 
 /// `static-group GROUP [source SOURCE]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StaticGroup {
     /// The groups: one, or a range of at most [`MAX_JOIN_RANGE`].
     pub group: IpNet,
@@ -178,7 +178,7 @@ pub struct StaticGroup {
 }
 
 /// `mgroup from IF group GROUP[/LEN] [source SOURCE]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mgroup {
     /// Where the host part joins; any interface but a downstream.
     pub from: Pattern,

@@ -1,0 +1,159 @@
+//! Statements that come and go at run time, and what a reload makes of them.
+
+use super::check::{Blocks, can_join, loop_message};
+use super::model::{Config, InterfaceBlock, Mgroup, Mroute, Role, Statement};
+use super::routes::{Loops, RouteKey, Search, check_mroute};
+use super::value::{check_family, check_joined};
+
+impl Config {
+    /// Adds a statement, by the rules of the file. A static route with the incoming interface,
+    /// source and group of another adds its outgoing interfaces to that; a membership on a
+    /// downstream becomes a `static-group` of its block.
+    ///
+    /// # Errors
+    /// Why it is refused, for the user; the configuration is as before then.
+    pub fn add(&mut self, statement: &Statement) -> Result<(), String> {
+        match statement {
+            Statement::Mroute(route) => self.add_mroute(route),
+            Statement::Join(join) => self.add_join(join),
+        }
+    }
+
+    /// Takes a statement out. Of a static route with more outgoing interfaces than the statement
+    /// names, these are taken out; without any in the statement, the route is.
+    ///
+    /// # Errors
+    /// That there is no such statement, for the user.
+    pub fn remove(&mut self, statement: &Statement) -> Result<(), String> {
+        match statement {
+            Statement::Mroute(route) => self.remove_mroute(route),
+            Statement::Join(join) => self.remove_join(join),
+        }
+    }
+
+    fn add_mroute(&mut self, route: &Mroute) -> Result<(), String> {
+        check_mroute(route)?;
+        let blocks = Blocks::new(self);
+        let names = || std::iter::once(&route.from).chain(&route.to);
+        let disabled = |b: &InterfaceBlock| b.role == Role::Disabled;
+        if let Some(name) = names().find(|name| blocks.of(name).is_some_and(disabled)) {
+            return Err(format!("'{}' is disabled", name.0));
+        }
+        let key = RouteKey::of(route);
+        let same = self.mroutes.iter().position(|other| RouteKey::of(other) == key);
+        let merged = match same.and_then(|n| self.mroutes.get(n)) {
+            None => route.clone(),
+            Some(other) => merge(other, route)?,
+        };
+        match Loops::new(&self.mroutes).through(&merged) {
+            Search::Loop(path) => return Err(loop_message(&path)),
+            Search::None | Search::Unknown => {}
+        }
+        match same.and_then(|n| self.mroutes.get_mut(n)) {
+            Some(other) => *other = merged,
+            None => self.mroutes.push(merged),
+        }
+        Ok(())
+    }
+
+    fn remove_mroute(&mut self, route: &Mroute) -> Result<(), String> {
+        let same = |r: &Mroute| {
+            (&r.from, &r.source, &r.group) == (&route.from, &route.source, &route.group)
+                && route.to.iter().all(|name| r.to.contains(name))
+        };
+        let n = self.mroutes.iter().position(same).ok_or("there is no such static route")?;
+        if let Some(found) = self.mroutes.get_mut(n) {
+            found.to.retain(|name| !route.to.is_empty() && !route.to.contains(name));
+            if found.to.is_empty() {
+                self.mroutes.remove(n);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_join(&mut self, join: &Mgroup) -> Result<(), String> {
+        check_joined(join.group.group)?;
+        if let Some(source) = join.group.source {
+            check_family(join.group.group, source.into())?;
+        }
+        let block = Blocks::new(self).of(&join.from).cloned();
+        let Some(block) = block.filter(|b| b.role == Role::Downstream) else {
+            can_join(&join.from, Blocks::new(self).of(&join.from))?;
+            return push_new(&mut self.mgroups, join.clone());
+        };
+        // A block of its own, where only a pattern's held for the interface so far.
+        let mut own = InterfaceBlock { name: join.from.clone(), ..block };
+        push_new(&mut own.static_groups, join.group)?;
+        match self.interfaces.iter_mut().find(|b| b.name == own.name) {
+            Some(old) => *old = own,
+            None => self.interfaces.push(own),
+        }
+        Ok(())
+    }
+
+    fn remove_join(&mut self, join: &Mgroup) -> Result<(), String> {
+        let none = || format!("there is no such membership on '{}'", join.from.0);
+        if let Some(n) = self.mgroups.iter().position(|m| m == join) {
+            self.mgroups.remove(n);
+            return Ok(());
+        }
+        let own = self.interfaces.iter().position(|b| b.name == join.from).ok_or_else(none)?;
+        let block = self.interfaces.get_mut(own).ok_or_else(none)?;
+        let n = block.static_groups.iter().position(|g| *g == join.group).ok_or_else(none)?;
+        block.static_groups.remove(n);
+        let block = block.clone();
+        let like = |b: &&InterfaceBlock| b.name.is_wild() && b.name.matches(&block.name.0);
+        let pattern = self.interfaces.iter().find(like).cloned();
+        if pattern.is_some_and(|p| InterfaceBlock { name: block.name.clone(), ..p } == block) {
+            self.interfaces.remove(own);
+        }
+        Ok(())
+    }
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) -> Result<(), String> {
+    if list.contains(&item) {
+        return Err("this membership is there already".to_owned());
+    }
+    list.push(item);
+    Ok(())
+}
+
+/// The route with the outgoing interfaces of both.
+fn merge(old: &Mroute, new: &Mroute) -> Result<Mroute, String> {
+    let fresh: Vec<_> = new.to.iter().filter(|name| !old.to.contains(name)).cloned().collect();
+    if old.from != new.from || old.source != new.source || fresh.is_empty() {
+        return Err(format!("there is a static route for the same source and group: {old}"));
+    }
+    let mut merged = old.clone();
+    merged.to.extend(fresh);
+    Ok(merged)
+}
+
+/// Carries run-time changes over a reload: `removed` is taken out of the new configuration where
+/// it is still there, `added` is added unless that contradicts it. Tells what happened, a line for
+/// each.
+pub fn keep_run_time(new: &mut Config, added: &[Statement], removed: &[Statement]) -> Vec<String> {
+    let mut told = Vec::new();
+    for statement in removed {
+        if new.remove(statement).is_ok() {
+            told.push(format!("stays removed: {statement}"));
+        }
+    }
+    for statement in added {
+        told.push(match new.add(statement) {
+            Ok(()) => format!("kept from run time: {statement}"),
+            Err(_) if new.has(statement) => format!("now in the file: {statement}"),
+            Err(why) => format!("dropped: {statement}: {why}"),
+        });
+    }
+    told
+}
+
+impl Config {
+    /// Whether the statement is in it, as it is or as part of a route.
+    fn has(&self, statement: &Statement) -> bool {
+        let mut copy = self.clone();
+        copy.remove(statement).is_ok()
+    }
+}
