@@ -1,0 +1,3 @@
+//! What several fuzz targets use.
+
+pub mod message;
