@@ -1,8 +1,187 @@
 //! Kernel multicast routing and the interface table, one file for each system.
+//!
+//! Usable as a library by itself: [`open`] takes the kernel's routing sockets, [`monitor`] follows
+//! the interfaces, [`Memberships`] joins groups as a host, `procfs` reads what Linux shows of
+//! other programs. Everything is undone when the values are dropped.
+//!
+//! What makes which kernel call:
+//!
+//! | function | Linux | OpenBSD, FreeBSD |
+//! | --- | --- | --- |
+//! | [`open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`; `MRT6_*` | `SO_RTABLE`, `MRT_INIT`, `MRT_ASSERT`; `MRT6_INIT`, `MRT6_PIM` |
+//! | [`Kernel::add_vif`] | `MRT_ADD_VIF` by index, `MRT6_ADD_MIF`; `RTM_NEWRULE` for a table | `MRT_ADD_VIF` by address, `MRT6_ADD_MIF` |
+//! | [`Kernel::delete_vif`] | `MRT_DEL_VIF`, `MRT6_DEL_MIF`; `RTM_DELRULE` | `MRT_DEL_VIF`, `MRT6_DEL_MIF` |
+//! | [`Kernel::set_route`] | `MRT_ADD_MFC`, `MRT6_ADD_MFC` | the same; OpenBSD: `MRT_DEL_MFC` first when the incoming interface changes |
+//! | [`Kernel::delete_route`] | `MRT_DEL_MFC`, `MRT6_DEL_MFC` | the same |
+//! | [`Kernel::counters`] | `RTM_GETROUTE` dump of family 128 or 129, else `SIOCGETSGCNT` | `SIOCGETSGCNT`, `SIOCGETSGCNT_IN6` |
+//! | [`Kernel::reconcile`] | the same dump, `SIOCGETVIFCNT` | the same ioctls, `SIOCGETVIFCNT` |
+//! | [`Kernel::receive`] | `recvmsg` | `recvmsg` |
+//! | [`Kernel::routes`], [`Kernel::capabilities`] | none | none |
+//! | [`monitor`], [`Monitor::snapshot`] | `RTM_GETLINK`, `RTM_GETADDR` dumps | `sysctl` `NET_RT_IFLIST` |
+//! | [`Monitor::receive`] | netlink groups of links and addresses | `PF_ROUTE` |
+//! | [`Memberships`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP` |
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod error;
+pub mod links;
+mod membership;
+mod shadow;
+mod socket;
+mod system;
+mod table;
 mod types;
+pub mod upcall;
 
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::os::fd::BorrowedFd;
+
+pub use error::{Error, Holder};
+pub use membership::Memberships;
+pub use system::{Entry, Installed, Received, System};
+pub use table::Table;
 pub use types::{
     Capabilities, Interface, InterfaceAddress, InterfaceChange, MfcKey, Output, Route, RouteCount,
     RouteKey, Upcall, UpcallKind,
 };
+
+use crate::wire::Af;
+
+#[cfg(target_os = "linux")]
+use linux as os;
+
+/// What kernel multicast routing offers to one process.
+pub trait Kernel: Send {
+    /// What the kernel can do in this family.
+    fn capabilities(&self, family: Af) -> Capabilities;
+
+    /// Makes the interface one that multicast packets may come in and go out by; returns its vif
+    /// number. A second call for the same interface, and one interface too many, are refused.
+    fn add_vif(&mut self, family: Af, interface: &Interface) -> Result<u16, Error>;
+
+    /// Takes the interface out of multicast routing: routes that come in there are deleted first, and
+    /// the others lose that output. Its number is not reused before that is done.
+    fn delete_vif(&mut self, family: Af, ifindex: u32) -> Result<(), Error>;
+
+    /// Adds the route or replaces the one with that key. Makes no kernel call when it is installed
+    /// as it is, since a packet that passes while an entry is rewritten may be lost.
+    fn set_route(&mut self, route: &Route) -> Result<(), Error>;
+
+    /// Deletes the route; none with that key is no error.
+    fn delete_route(&mut self, key: &RouteKey) -> Result<(), Error>;
+
+    /// The routes that were installed here, in no order.
+    fn routes(&self, family: Af) -> Vec<Route>;
+
+    /// Counters of the installed routes. `bytes` is scaled down by the packets that arrived on a
+    /// wrong interface, since kernels do not count their octets apart.
+    fn counters(&mut self, family: Af) -> Result<Vec<RouteCount>, Error>;
+
+    /// Reads the kernel's table back and mends what differs. Call it after an error and now and then.
+    fn reconcile(&mut self, family: Af) -> Result<Drift, Error>;
+
+    /// What to poll for [`receive`](Self::receive); `None` when the family is off.
+    fn descriptor(&self, family: Af) -> Option<BorrowedFd<'_>>;
+
+    /// Appends what the kernel says, at most [`RECEIVE_MAX`] messages; never waits.
+    fn receive(&mut self, family: Af, out: &mut Vec<FromKernel>) -> Result<(), Error>;
+}
+
+/// Messages that one [`Kernel::receive`] takes at most.
+pub const RECEIVE_MAX: usize = 256;
+
+/// Routes in a family at most.
+pub const MAX_ROUTES: usize = 1 << 20;
+
+/// What comes out of a routing socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromKernel {
+    /// The kernel asks about a packet.
+    Upcall(Upcall),
+    /// A whole IGMP packet that reaches no other socket: to a routable group, without the Router
+    /// Alert option. Linux only.
+    Igmp {
+        /// Where it arrived.
+        ifindex: u32,
+        /// The packet from its IPv4 header on, as it came.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What the kernel's table differed in from what was installed, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Vifs that the kernel had lost and has again.
+    pub vifs_restored: Vec<u32>,
+    /// Vifs that the kernel has lost for good, with their interface most likely.
+    pub vifs_lost: Vec<u32>,
+    /// Routes that were missing and are installed again.
+    pub restored: Vec<RouteKey>,
+    /// Routes that looked different and are as they should be again.
+    pub corrected: Vec<RouteKey>,
+    /// Routes that nobody asked for and that are deleted now.
+    pub removed: Vec<RouteKey>,
+    /// Routes that the kernel let expire; they are no longer among [`Kernel::routes`].
+    pub expired: Vec<RouteKey>,
+    /// Routes that could not be mended: the kernel refused.
+    pub failed: Vec<RouteKey>,
+    /// Static entries of other programs. They are left alone and forward as well.
+    pub foreign: Vec<RouteKey>,
+}
+
+impl Drift {
+    /// Whether nothing of ours differed; entries of other programs are not counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let ours = Self { foreign: Vec::new(), ..self.clone() };
+        ours == Self::default()
+    }
+}
+
+/// What to open.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Multicast routing table (Linux) or routing domain (OpenBSD); 0 for the system's default.
+    pub table: u32,
+    /// IPv4 and IPv6, by [`Af::index`].
+    pub families: [bool; 2],
+}
+
+impl Options {
+    /// Whether the family is wanted.
+    #[must_use]
+    pub const fn has(&self, family: Af) -> bool {
+        let [ipv4, ipv6] = self.families;
+        match family {
+            Af::Ip4 => ipv4,
+            Af::Ip6 => ipv6,
+        }
+    }
+}
+
+/// Takes the system's multicast routing.
+///
+/// [`Error::Busy`] when another program has it, [`Error::Unsupported`] when the kernel lacks it.
+pub fn open(options: &Options) -> Result<Box<dyn Kernel>, Error> {
+    Ok(Box::new(Table::new(os::open(options)?)))
+}
+
+/// Interfaces as they come, change and go.
+pub trait Monitor: Send {
+    /// What to poll for [`receive`](Self::receive).
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// All interfaces now, by index. What [`receive`](Self::receive) gives afterwards is relative
+    /// to this.
+    fn snapshot(&mut self) -> Result<Vec<Interface>, Error>;
+
+    /// Appends what changed; never waits. When the kernel says that messages were lost, all is read
+    /// anew and what differs comes out.
+    fn receive(&mut self, out: &mut Vec<InterfaceChange>) -> Result<(), Error>;
+}
+
+/// Follows the interfaces of the system (OpenBSD: of the routing domain).
+pub fn monitor(options: &Options) -> Result<Box<dyn Monitor>, Error> {
+    os::monitor(options)
+}

@@ -68,7 +68,7 @@ pub struct Route {
 }
 
 /// An outgoing interface of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Output {
     /// Interface index.
     pub ifindex: u32,

@@ -1,0 +1,115 @@
+//! The rules that send an interface's multicast to a table (`ip mrule`, `ip -6 mrule`).
+
+use std::collections::BTreeMap;
+use std::io;
+
+use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleHeader, RuleMessage};
+
+use super::decode::{routing_family, u32_of};
+use super::netlink::{Netlink, attributes};
+use crate::wire::Af;
+
+const FRA_IIFNAME: u16 = 3;
+const FRA_TABLE: u16 = 15;
+const FR_ACT_TO_TBL: u8 = 1;
+
+/// The rules of one table that were added here; they are removed at drop.
+pub(super) struct Rules {
+    table: u32,
+    netlink: Netlink,
+    /// The interface's name by family and index.
+    added: BTreeMap<(Af, u32), String>,
+}
+
+impl Rules {
+    pub(super) const fn new(table: u32, netlink: Netlink) -> Self {
+        Self { table, netlink, added: BTreeMap::new() }
+    }
+
+    /// Makes sure that a rule sends the interface's traffic to the table.
+    pub(super) fn add(&mut self, family: Af, ifindex: u32, name: &str) -> io::Result<()> {
+        if self.exists(family, name)? {
+            return Ok(());
+        }
+        let body = self.body(family, name);
+        self.netlink.request(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &body)?;
+        self.added.insert((family, ifindex), name.to_owned());
+        Ok(())
+    }
+
+    /// Removes the rule if it was added here; one that is gone already is as good.
+    pub(super) fn remove(&mut self, family: Af, ifindex: u32) {
+        if let Some(name) = self.added.remove(&(family, ifindex)) {
+            let body = self.body(family, &name);
+            if let Err(e) = self.netlink.request(libc::RTM_DELRULE, 0, &body) {
+                log::debug!("{family}: rule of {name}: {e}");
+            }
+        }
+    }
+
+    /// Follows renamed interfaces: rules go by name.
+    pub(super) fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<()> {
+        for &ifindex in ifindices {
+            let Ok(name) = nix::net::if_::if_indextoname(ifindex) else { continue };
+            let name = name.to_string_lossy();
+            if self.added.get(&(family, ifindex)).is_some_and(|known| *known != name) {
+                self.remove(family, ifindex);
+            }
+            self.add(family, ifindex, &name)?;
+        }
+        Ok(())
+    }
+
+    fn exists(&mut self, family: Af, name: &str) -> io::Result<bool> {
+        let mut request = [0; 12];
+        let [first, ..] = &mut request;
+        *first = routing_family(family);
+        let (mut found, table) = (false, self.table);
+        self.netlink.dump(libc::RTM_GETRULE, &request, |_, body| {
+            found |= sends(body, name, table);
+        })?;
+        Ok(found)
+    }
+
+    fn body(&self, family: Af, name: &str) -> Vec<u8> {
+        let mut message = RuleMessage::default();
+        message.header = RuleHeader {
+            family: AddressFamily::from(routing_family(family)),
+            action: RuleAction::ToTable,
+            ..RuleHeader::default()
+        };
+        message.attributes =
+            vec![RuleAttribute::Iifname(name.to_owned()), RuleAttribute::Table(self.table)];
+        let mut body = vec![0; message.buffer_len()];
+        message.emit(&mut body);
+        body
+    }
+}
+
+impl Drop for Rules {
+    fn drop(&mut self) {
+        for (family, ifindex) in self.added.keys().copied().collect::<Vec<_>>() {
+            self.remove(family, ifindex);
+        }
+    }
+}
+
+/// Whether a rule (`struct fib_rule_hdr` and attributes) sends what comes in by the interface to the
+/// table.
+fn sends(body: &[u8], name: &str, table: u32) -> bool {
+    let Some((&[_, _, _, _, short, _, _, action, ..], rest)) = body.split_first_chunk::<12>()
+    else {
+        return false;
+    };
+    let (mut to, mut by) = (u32::from(short), false);
+    for (kind, value) in attributes(rest) {
+        match kind {
+            FRA_TABLE => to = u32_of(value).unwrap_or_default(),
+            FRA_IIFNAME => by = value.strip_suffix(&[0]) == Some(name.as_bytes()),
+            _ => {}
+        }
+    }
+    action == FR_ACT_TO_TBL && by && to == table
+}

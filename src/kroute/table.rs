@@ -1,0 +1,351 @@
+//! What every system has in common: vif numbers, the memory of what is installed, and mending.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+
+use super::shadow::{Shadow, Shape};
+use super::{
+    Capabilities, Drift, Entry, Error, FromKernel, Installed, Interface, Kernel, MAX_ROUTES,
+    MfcKey, Output, RECEIVE_MAX, Received, Route, RouteCount, RouteKey, System, Upcall, UpcallKind,
+};
+use crate::wire::Af;
+
+/// Multicast routing of a system.
+pub struct Table<S: System> {
+    system: S,
+    ipv4: Rows,
+    ipv6: Rows,
+}
+
+/// What one family has installed.
+struct Rows {
+    /// By vif number.
+    vifs: Vec<Option<Interface>>,
+    routes: Shadow,
+    /// Installed routes that the kernel asked about, so it has lost them: the next set is made.
+    stale: HashSet<RouteKey>,
+}
+
+impl Rows {
+    fn new(family: Af) -> Self {
+        Self { vifs: Vec::new(), routes: Shadow::new(family), stale: HashSet::new() }
+    }
+
+    fn number(&self, ifindex: u32) -> Option<u16> {
+        let is_it = |v: &Option<Interface>| v.as_ref().is_some_and(|i| i.ifindex == ifindex);
+        self.vifs.iter().position(is_it).and_then(|n| u16::try_from(n).ok())
+    }
+
+    fn ifindex(&self, vif: u16) -> Option<u32> {
+        self.vifs.get(usize::from(vif))?.as_ref().map(|i| i.ifindex)
+    }
+
+    fn vif(&self, family: Af, ifindex: u32) -> Result<u16, Error> {
+        self.number(ifindex).ok_or(Error::NoVif { family, ifindex })
+    }
+
+    fn entry(&self, family: Af, key: RouteKey, shape: &Shape) -> Result<Entry, Error> {
+        let output = |o: &Output| Ok((self.vif(family, o.ifindex)?, o.threshold));
+        Ok(Entry {
+            key,
+            parent: self.vif(family, shape.incoming)?,
+            outputs: shape.outgoing.iter().map(output).collect::<Result<_, Error>>()?,
+        })
+    }
+}
+
+impl<S: System> Table<S> {
+    /// A table that nothing is installed in.
+    pub fn new(system: S) -> Self {
+        Self { system, ipv4: Rows::new(Af::Ip4), ipv6: Rows::new(Af::Ip6) }
+    }
+
+    fn rows(&self, family: Af) -> &Rows {
+        match family {
+            Af::Ip4 => &self.ipv4,
+            Af::Ip6 => &self.ipv6,
+        }
+    }
+
+    fn parts(&mut self, family: Af) -> (&mut S, &mut Rows) {
+        let rows = match family {
+            Af::Ip4 => &mut self.ipv4,
+            Af::Ip6 => &mut self.ipv6,
+        };
+        (&mut self.system, rows)
+    }
+
+    /// The key that the kernel looks entries up by.
+    fn lookup_key(&self, key: &RouteKey) -> RouteKey {
+        match self.system.capabilities(key.family()).key {
+            MfcKey::SourceGroup => *key,
+            MfcKey::Group => RouteKey { source: None, group: key.group },
+        }
+    }
+
+    fn check(&self, route: &Route) -> Result<(), Error> {
+        let capabilities = self.system.capabilities(route.key.family());
+        if !route.key.group.is_multicast() {
+            return Err(Error::Invalid("the group of a route must be a multicast address"));
+        }
+        if let Some(source) = route.key.source
+            && (Af::of(source) != route.key.family() || !is_sender(source))
+        {
+            return Err(Error::Invalid("the source of a route must be a unicast address"));
+        }
+        if route.key.source.is_none()
+            && capabilities.key == MfcKey::SourceGroup
+            && !capabilities.star_g
+        {
+            return Err(Error::Invalid("this system has no (*,G) routes"));
+        }
+        if route.outgoing.iter().any(|o| o.ifindex == route.incoming) {
+            return Err(Error::Invalid("a route cannot go out where it comes in"));
+        }
+        if route.outgoing.iter().any(|o| !(1..=254).contains(&o.threshold)) {
+            return Err(Error::Invalid("the threshold of an output must be 1 to 254"));
+        }
+        Ok(())
+    }
+
+    /// Installs the shape under the key, whatever is there.
+    fn install(&mut self, key: RouteKey, shape: Shape) -> Result<(), Error> {
+        let family = key.family();
+        let lookup = self.lookup_key(&key);
+        let (system, rows) = self.parts(family);
+        let entry = rows.entry(family, key, &shape)?;
+        let old = rows.routes.get(&lookup);
+        if old.is_none() && rows.routes.len() >= MAX_ROUTES {
+            return Err(Error::TooManyRoutes { family });
+        }
+        let replaces = old.and_then(|old| rows.number(old.incoming));
+        system.set_entry(&entry, replaces).map_err(Error::system("add a multicast route"))?;
+        rows.routes.insert(&lookup, shape);
+        rows.stale.remove(&lookup);
+        Ok(())
+    }
+
+    fn remove(&mut self, lookup: &RouteKey) -> Result<(), Error> {
+        let (system, rows) = self.parts(lookup.family());
+        let Some(shape) = rows.routes.get(lookup) else { return Ok(()) };
+        let parent = rows.number(shape.incoming).unwrap_or_default();
+        system.delete_entry(lookup, parent).map_err(Error::system("delete a multicast route"))?;
+        rows.routes.remove(lookup);
+        rows.stale.remove(lookup);
+        Ok(())
+    }
+
+    /// Restores what vifs the kernel has lost.
+    fn mend_vifs(&mut self, family: Af, drift: &mut Drift) -> Result<(), Error> {
+        let (system, rows) = self.parts(family);
+        for (number, interface) in (0u16..).zip(&rows.vifs) {
+            let Some(interface) = interface else { continue };
+            if system.has_vif(family, number).map_err(Error::system("read a vif"))? {
+                continue;
+            }
+            match system.add_vif(family, number, interface) {
+                Ok(()) => drift.vifs_restored.push(interface.ifindex),
+                Err(_) => drift.vifs_lost.push(interface.ifindex),
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the kernel's entries with ours; what is to be done is left in `drift` by its result.
+    fn compare(&mut self, family: Af, drift: &mut Drift) -> Result<(), Error> {
+        let expires = self.system.capabilities(family).entries_expire;
+        let (system, rows) = self.parts(family);
+        let mut seen = HashSet::new();
+        let routes = &rows.routes;
+        let mut each = |found: Installed| match routes.get(&found.key) {
+            _ if found.foreign => drift.foreign.push(found.key),
+            None => drift.removed.push(found.key),
+            Some(shape) => {
+                seen.insert(found.key);
+                if found.path.is_some_and(|p| p != (Some(shape.incoming), shape.outgoing.clone())) {
+                    drift.corrected.push(found.key);
+                }
+            }
+        };
+        system
+            .entries(family, &mut routes.iter().map(|(key, _)| key), &mut each)
+            .map_err(Error::system("read the multicast routes"))?;
+        let missing = routes.iter().map(|(key, _)| key).filter(|key| !seen.contains(key));
+        if expires {
+            drift.expired.extend(missing);
+        } else {
+            drift.restored.extend(missing);
+        }
+        Ok(())
+    }
+
+    /// Does what [`compare`](Self::compare) found; what cannot be done becomes a failure.
+    fn mend_routes(&mut self, family: Af, drift: &mut Drift) {
+        let mut failed = Vec::new();
+        let mut reinstall = |this: &mut Self, key: &RouteKey| {
+            let shape = this.rows(family).routes.get(key).map(|s| (**s).clone());
+            let done = shape.is_some_and(|shape| this.install(*key, shape).is_ok());
+            if !done {
+                failed.push(*key);
+            }
+            done
+        };
+        drift.restored.retain(|key| reinstall(self, key));
+        drift.corrected.retain(|key| reinstall(self, key));
+        let (system, rows) = self.parts(family);
+        drift.removed.retain(|key| {
+            let done = system.delete_entry(key, 0).is_ok();
+            if !done {
+                failed.push(*key);
+            }
+            done
+        });
+        drift.expired.iter().for_each(|key| rows.routes.remove(key));
+        drift.failed = failed;
+    }
+}
+
+/// An address that a packet may come from.
+fn is_sender(source: IpAddr) -> bool {
+    !source.is_multicast() && !source.is_unspecified()
+}
+
+impl<S: System> Kernel for Table<S> {
+    fn capabilities(&self, family: Af) -> Capabilities {
+        self.system.capabilities(family)
+    }
+
+    fn add_vif(&mut self, family: Af, interface: &Interface) -> Result<u16, Error> {
+        let Capabilities { max_vifs, vif_by_address, .. } = self.system.capabilities(family);
+        let (system, rows) = self.parts(family);
+        let name = || interface.name.clone();
+        if rows.number(interface.ifindex).is_some() {
+            return Err(Error::VifExists { family, interface: name() });
+        }
+        if vif_by_address && !interface.addresses.iter().any(|a| a.address.is_ipv4()) {
+            return Err(Error::NoAddress { family, interface: name() });
+        }
+        rows.vifs.resize(usize::from(max_vifs), None);
+        let free = (0u16..).zip(rows.vifs.iter_mut()).find(|(_, vif)| vif.is_none());
+        let Some((number, slot)) = free else {
+            return Err(Error::TooManyVifs { family, interface: name(), max: max_vifs });
+        };
+        system.add_vif(family, number, interface).map_err(Error::system("add a vif"))?;
+        *slot = Some(interface.clone());
+        Ok(number)
+    }
+
+    fn delete_vif(&mut self, family: Af, ifindex: u32) -> Result<(), Error> {
+        let number = self.rows(family).vif(family, ifindex)?;
+        let named = self.rows(family).routes.iter().filter(|(_, shape)| shape.names(ifindex));
+        let named: Vec<_> = named.map(|(key, shape)| (key, (**shape).clone())).collect();
+        for (key, mut shape) in named {
+            if shape.incoming == ifindex {
+                self.remove(&key)?;
+            } else {
+                shape.outgoing.retain(|o| o.ifindex != ifindex);
+                self.install(key, shape)?;
+            }
+        }
+        let (system, rows) = self.parts(family);
+        system.delete_vif(family, number, ifindex).map_err(Error::system("delete a vif"))?;
+        if let Some(slot) = rows.vifs.get_mut(usize::from(number)) {
+            *slot = None;
+        }
+        Ok(())
+    }
+
+    fn set_route(&mut self, route: &Route) -> Result<(), Error> {
+        self.check(route)?;
+        let family = route.key.family();
+        let shape = Shape::new(family, route.incoming, &route.outgoing);
+        let lookup = self.lookup_key(&route.key);
+        let rows = self.rows(family);
+        if rows.routes.get(&lookup).is_some_and(|s| **s == shape) && !rows.stale.contains(&lookup) {
+            return Ok(());
+        }
+        self.install(route.key, shape)
+    }
+
+    fn delete_route(&mut self, key: &RouteKey) -> Result<(), Error> {
+        self.remove(&self.lookup_key(key))
+    }
+
+    fn routes(&self, family: Af) -> Vec<Route> {
+        self.rows(family).routes.iter().map(|(key, shape)| shape.route(key)).collect()
+    }
+
+    fn counters(&mut self, family: Af) -> Result<Vec<RouteCount>, Error> {
+        let (system, rows) = self.parts(family);
+        let routes = &rows.routes;
+        let mut counts = Vec::with_capacity(routes.len());
+        let mut each = |found: Installed| {
+            if !found.foreign && routes.get(&found.key).is_some() {
+                counts.push(count(&found));
+            }
+        };
+        system
+            .entries(family, &mut routes.iter().map(|(key, _)| key), &mut each)
+            .map_err(Error::system("read the counters of multicast routes"))?;
+        Ok(counts)
+    }
+
+    fn reconcile(&mut self, family: Af) -> Result<Drift, Error> {
+        let mut drift = Drift::default();
+        if self.system.descriptor(family).is_none() {
+            return Ok(drift);
+        }
+        self.mend_vifs(family, &mut drift)?;
+        let indices: Vec<u32> =
+            self.rows(family).vifs.iter().flatten().map(|i| i.ifindex).collect();
+        self.system.refresh(family, &indices).map_err(Error::system("read the routing rules"))?;
+        self.compare(family, &mut drift)?;
+        self.mend_routes(family, &mut drift);
+        Ok(drift)
+    }
+
+    fn descriptor(&self, family: Af) -> Option<BorrowedFd<'_>> {
+        self.system.descriptor(family)
+    }
+
+    fn receive(&mut self, family: Af, out: &mut Vec<FromKernel>) -> Result<(), Error> {
+        let mut limit = RECEIVE_MAX;
+        while limit > 0 {
+            let (system, _) = self.parts(family);
+            let received = system
+                .receive(family, &mut limit)
+                .map_err(Error::system("receive from the multicast routing socket"))?;
+            match received {
+                None => return Ok(()),
+                Some(Received::Igmp { ifindex, bytes }) => {
+                    out.push(FromKernel::Igmp { ifindex, bytes });
+                }
+                Some(Received::Upcall { kind, vif, source, group }) => {
+                    let lookup = self.lookup_key(&RouteKey { source: Some(source), group });
+                    let (_, rows) = self.parts(family);
+                    let Some(ifindex) = rows.ifindex(vif) else { continue };
+                    if kind == UpcallKind::NoCache && rows.routes.get(&lookup).is_some() {
+                        rows.stale.insert(lookup);
+                    }
+                    out.push(FromKernel::Upcall(Upcall { kind, ifindex, source, group }));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The octets of packets on a wrong interface are not counted apart: theirs are taken to be as long
+/// as the others.
+fn count(found: &Installed) -> RouteCount {
+    let packets = found.packets.saturating_sub(found.wrong_interface);
+    let share = u128::from(found.bytes) * u128::from(packets);
+    let bytes = share.checked_div(u128::from(found.packets)).unwrap_or_default();
+    RouteCount {
+        key: found.key,
+        packets,
+        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        wrong_interface: found.wrong_interface,
+    }
+}

@@ -1,0 +1,139 @@
+//! Upcalls: what a routing socket gives, decoded on every system alike.
+//!
+//! `struct igmpmsg` (`linux/mroute.h`, `netinet/ip_mroute.h`) lies over the packet's IPv4 header;
+//! its octet 9, the protocol in a header, is 0. `struct mrt6msg` (`linux/mroute6.h`,
+//! `netinet6/ip6_mroute.h`) begins with octet 0, which is no ICMPv6 type.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{Received, UpcallKind};
+
+/// How `struct igmpmsg` holds the vif number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VifWidth {
+    /// In octet 10; what is in octet 11 means nothing (OpenBSD, FreeBSD).
+    Low,
+    /// In octets 10 and 11 (Linux).
+    LowHigh,
+}
+
+/// What an IPv4 routing socket gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ipv4Message {
+    /// An upcall.
+    Upcall(Received),
+    /// An IGMP packet; the receiver knows where it arrived.
+    Igmp,
+    /// Too short, or a type that asks nothing.
+    Other,
+}
+
+/// Reads a message of an IPv4 routing socket.
+#[must_use]
+pub fn decode_ipv4(bytes: &[u8], width: VifWidth) -> Ipv4Message {
+    let Some(&[_, _, _, _, _, _, _, _, kind, protocol, low, high, s0, s1, s2, s3, g0, g1, g2, g3]) =
+        bytes.first_chunk::<20>()
+    else {
+        return Ipv4Message::Other;
+    };
+    if protocol != 0 {
+        return Ipv4Message::Igmp;
+    }
+    let Some(kind) = upcall_kind(kind) else { return Ipv4Message::Other };
+    let vif = match width {
+        VifWidth::Low => u16::from(low),
+        VifWidth::LowHigh => u16::from_le_bytes([low, high]),
+    };
+    let source = Ipv4Addr::new(s0, s1, s2, s3).into();
+    let group = Ipv4Addr::new(g0, g1, g2, g3).into();
+    Ipv4Message::Upcall(Received::Upcall { kind, vif, source, group })
+}
+
+/// Reads a message of an IPv6 routing socket; `None` when it is too short or asks nothing.
+#[must_use]
+pub fn decode_ipv6(bytes: &[u8]) -> Option<Received> {
+    let (&[zero, kind, m0, m1, ..], rest) = bytes.split_first_chunk::<8>()?;
+    let (source, rest) = rest.split_first_chunk::<16>()?;
+    let group = rest.first_chunk::<16>()?;
+    if zero != 0 {
+        return None;
+    }
+    Some(Received::Upcall {
+        kind: upcall_kind(kind)?,
+        vif: u16::from_ne_bytes([m0, m1]),
+        source: Ipv6Addr::from(*source).into(),
+        group: Ipv6Addr::from(*group).into(),
+    })
+}
+
+/// `IGMPMSG_NOCACHE`, `IGMPMSG_WRONGVIF` and their namesakes of IPv6; the others are for PIM.
+fn upcall_kind(kind: u8) -> Option<UpcallKind> {
+    match kind {
+        1 => Some(UpcallKind::NoCache),
+        2 => Some(UpcallKind::WrongVif),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 10.0.0.9 to 239.1.2.3, arrived on vif 0x0102, `im_msgtype` 1; with the eight octets of IGMP
+    /// header that Linux appends.
+    const LINUX: [u8; 28] =
+        [0x45, 0, 0, 28, 0, 0, 0, 0, 1, 0, 2, 1, 10, 0, 0, 9, 239, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn ipv4_upcall_by_its_layout() {
+        let want = |vif| {
+            Ipv4Message::Upcall(Received::Upcall {
+                kind: UpcallKind::NoCache,
+                vif,
+                source: [10, 0, 0, 9].into(),
+                group: [239, 1, 2, 3].into(),
+            })
+        };
+        assert_eq!(decode_ipv4(&LINUX, VifWidth::LowHigh), want(0x0102));
+        assert_eq!(decode_ipv4(&LINUX, VifWidth::Low), want(2));
+        assert_eq!(decode_ipv4(&LINUX[..20], VifWidth::Low), want(2));
+        assert_eq!(decode_ipv4(&LINUX[..19], VifWidth::Low), Ipv4Message::Other);
+    }
+
+    #[test]
+    fn ipv4_other_kinds() {
+        for (octet, value, want) in [
+            (8, 3, Ipv4Message::Other), // IGMPMSG_WHOLEPKT
+            (8, 4, Ipv4Message::Other), // IGMPMSG_WRVIFWHOLE
+            (8, 0, Ipv4Message::Other),
+            (9, 2, Ipv4Message::Igmp), // IPPROTO_IGMP
+        ] {
+            let mut bytes = LINUX;
+            bytes[octet] = value;
+            assert_eq!(decode_ipv4(&bytes, VifWidth::LowHigh), want);
+        }
+    }
+
+    #[test]
+    fn ipv6_upcall_by_its_layout() {
+        let mut bytes = [0u8; 40];
+        bytes[1] = 2;
+        bytes[2..4].copy_from_slice(&7u16.to_ne_bytes());
+        bytes[8..10].copy_from_slice(&[0xfe, 0x80]);
+        bytes[23] = 9;
+        bytes[24..26].copy_from_slice(&[0xff, 0x0e]);
+        bytes[39] = 1;
+        let want = Received::Upcall {
+            kind: UpcallKind::WrongVif,
+            vif: 7,
+            source: "fe80::9".parse().unwrap(),
+            group: "ff0e::1".parse().unwrap(),
+        };
+        assert_eq!(decode_ipv6(&bytes), Some(want));
+        assert_eq!(decode_ipv6(&bytes[..39]), None);
+        bytes[1] = 3; // MRT6MSG_WHOLEPKT
+        assert_eq!(decode_ipv6(&bytes), None);
+        bytes[..2].copy_from_slice(&[130, 1]); // an MLD query
+        assert_eq!(decode_ipv6(&bytes), None);
+    }
+}
