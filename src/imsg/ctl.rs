@@ -103,6 +103,27 @@ pub enum Rows {
     Events(Vec<Event>),
 }
 
+impl Rows {
+    /// Takes out the later half; `None` when there is one row at most.
+    pub fn split_off_half(&mut self) -> Option<Self> {
+        macro_rules! half {
+            ($kind:ident, $rows:ident) => {
+                ($rows.len() > 1).then(|| Self::$kind($rows.split_off($rows.len() / 2)))
+            };
+        }
+        match self {
+            Self::Status(_) => None,
+            Self::Interfaces(rows) => half!(Interfaces, rows),
+            Self::Groups(rows) => half!(Groups, rows),
+            Self::Hosts(rows) => half!(Hosts, rows),
+            Self::Upstream(rows) => half!(Upstream, rows),
+            Self::Routes(rows) => half!(Routes, rows),
+            Self::Counters(rows) => half!(Counters, rows),
+            Self::Events(rows) => half!(Events, rows),
+        }
+    }
+}
+
 /// `show status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
