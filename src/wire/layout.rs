@@ -18,7 +18,7 @@ pub struct Layout<F: Family> {
     /// Octets of a query before its group.
     pub(super) before_group: usize,
     /// The newest version: that of queries with sources and of reports with records.
-    pub(super) newest: u8,
+    pub newest: u8,
     /// Octets of the IP headers of a message, Router Alert included.
     pub(super) ip_headers: usize,
     /// Octets of a packet that every link carries (RFC 791; RFC 8200, section 5).

@@ -1,6 +1,7 @@
 //! Chance from a seed: the delays of the protocols, the same again for the same seed. No secrets.
 
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
 /// A generator of 64 bits a step: SplitMix (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
 /// Generators, OOPSLA 2014), its increment seeded too.
@@ -12,10 +13,12 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// Starts from a seed.
+    /// Starts from a seed, which may key hashes too: what is sent shows the delays, and they must not
+    /// show the seed.
     #[must_use]
-    pub const fn new(seed: [u64; 2]) -> Self {
-        Self { state: seed[0], gamma: seed[1] | 1 }
+    pub fn new(seed: [u64; 2]) -> Self {
+        let one_way = |n| SipHasher13::new_with_keys(seed[0], seed[1]).hash(&[n]);
+        Self { state: one_way(0), gamma: one_way(1) | 1 }
     }
 
     /// The next 64 bits.
@@ -41,7 +44,7 @@ mod tests {
     /// seed 1234567; their increment is the golden gamma.
     #[test]
     fn the_steps_are_those_of_splitmix64() {
-        let mut chance = Chance::new([1_234_567, 0x9e37_79b9_7f4a_7c15]);
+        let mut chance = Chance { state: 1_234_567, gamma: 0x9e37_79b9_7f4a_7c15 };
         let steps = [chance.bits(), chance.bits(), chance.bits()];
         assert_eq!(steps, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
     }

@@ -6,6 +6,7 @@
 pub mod chance;
 pub mod deadline;
 pub mod groups;
+pub mod host;
 pub mod link;
 pub mod members;
 pub mod slab;
