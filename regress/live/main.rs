@@ -8,3 +8,4 @@ mod membership;
 #[allow(dead_code, unreachable_pub, reason = "the demo shares it; each uses a part")]
 mod net;
 mod process;
+mod protocol;
