@@ -23,6 +23,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod error;
+pub mod fake;
 pub mod links;
 mod membership;
 mod shadow;
