@@ -9,6 +9,7 @@ pub mod groups;
 pub mod host;
 pub mod link;
 pub mod members;
+pub mod mrt;
 pub mod slab;
 pub mod slot;
 pub mod timers;

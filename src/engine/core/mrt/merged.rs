@@ -1,0 +1,86 @@
+//! Kernels that look up entries by group alone (OpenBSD): one entry stands for all sources.
+//!
+//! The kernel makes an entry without outputs itself when it asks, and does not ask again while that
+//! one lives. So what was seen is remembered without being installed, for the members that come
+//! later, and there are no drop entries.
+
+use super::decide::{Sources, View};
+use super::report::{self, Cause};
+use super::routes::Routes;
+use super::table::Kind;
+use crate::engine::core::slot::Slot;
+use crate::imsg::Order;
+use crate::imsg::ctl::EventKind;
+use crate::kroute::RouteKey;
+use crate::sys::time::Tick;
+use crate::wire::Family;
+
+impl<F: Family> Routes<F> {
+    /// A packet to the group that no entry is for: the kernel wants the entry anew.
+    pub(super) fn on_unknown_group(
+        &mut self,
+        now: Tick,
+        view: &View<'_, F>,
+        source: F::Addr,
+        seen: Slot,
+    ) {
+        let found = self.table.shared(view.group);
+        let enter = || self.enter(now, Kind::Shared, source, view.group, seen, false);
+        let Some(handle) = found.or_else(enter) else { return };
+        self.table.change(handle, |e| {
+            (e.source, e.seen, e.active, e.installed) = (source, seen, now, false);
+        });
+        self.refresh(now, view, "new flow");
+    }
+
+    /// Brings the group's entry to what is decided for it now.
+    pub(super) fn refresh_merged(&mut self, now: Tick, view: &View<'_, F>, cause: Cause) {
+        let links = view.world.links;
+        let Some(handle) = self.table.shared(view.group) else {
+            if !view.member_links().is_empty() {
+                // The kernel may hold an entry of its own making, and would never ask.
+                let key = RouteKey { source: None, group: view.group.into() };
+                self.orders.push_back(Order::DeleteRoute(key));
+            }
+            return;
+        };
+        let entry = self.table.get(handle);
+        if links.get(entry.seen).is_none() {
+            return self.withdraw(handle, links, "its incoming interface is gone");
+        }
+        let (source, seen) = (entry.source, entry.seen);
+        let parent = if entry.lost { seen } else { view.parent(source, seen) };
+        let mut outputs = view.decide(Sources::Merged(source), parent).outputs;
+        if entry.adopted && entry.incoming == parent {
+            outputs |= entry.outputs;
+        }
+        if !outputs.is_empty() {
+            self.put(now, handle, parent, outputs, links, cause);
+        } else if entry.installed && !entry.adopted {
+            let was = entry.clone();
+            self.orders.push_back(Order::DeleteRoute(report::key(&was)));
+            self.table.change(handle, |e| {
+                (e.outputs, e.installed, e.active) = (outputs, false, now);
+            });
+            self.tell(EventKind::Remove, &was, links, cause);
+        }
+    }
+
+    /// An `mroute` says where the group comes from before a packet does.
+    pub(super) fn remember(&mut self, now: Tick, source: F::Addr, group: F::Addr, seen: Slot) {
+        if self.table.shared(group).is_none()
+            && let Some(handle) = self.enter(now, Kind::Shared, source, group, seen, false)
+        {
+            self.table.get_mut(handle).seen = seen;
+        }
+    }
+
+    /// The group's packets come on another interface than its entry's: lets the kernel ask again,
+    /// and believes it.
+    pub(super) fn lose(&mut self, handle: u32) {
+        let entry = self.table.get_mut(handle);
+        (entry.lost, entry.installed) = (true, false);
+        let key = report::key(entry);
+        self.orders.push_back(Order::DeleteRoute(key));
+    }
+}

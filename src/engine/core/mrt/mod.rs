@@ -1,0 +1,426 @@
+//! Forwarding decisions and the route table of one family.
+//!
+//! What arrives, who wants it and what the interfaces are decide where packets go ([`decide`]); the
+//! table holds what the kernel was told, so that only what changes is ordered. Every change of what
+//! a decision depended on is told to [`Mrt`], which decides again for what it touches.
+
+mod decide;
+mod idle;
+mod merged;
+mod report;
+mod routes;
+pub mod set;
+mod show;
+mod star;
+mod statics;
+mod table;
+
+pub use decide::{Reason, Verdict, World, upstream_for};
+pub use idle::{DROP_IDLE, READ_INTERVAL, READ_INTERVAL_EXPIRING};
+pub use report::{MrtCounters, MrtEvent};
+pub use star::{HOLD_DOWN, LOST_AFTER};
+
+use self::decide::{Sources, View};
+use self::report::Cause;
+use self::routes::Routes;
+use self::set::SlotSet;
+use self::statics::{Rule, Statics};
+use self::table::{Entry, Group, Kind};
+use crate::config::model::{Mroute, Role};
+use crate::engine::core::link::Link;
+use crate::engine::core::slot::{MAX_SLOTS, Slot, Slots};
+use crate::imsg::Order;
+use crate::kroute::{Capabilities, Route, RouteKey, Upcall, UpcallKind};
+use crate::sys::time::{Millis, Tick};
+use crate::wire::{Address, Family};
+
+/// Bounds of the route table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries at most; drop entries at most half of it.
+    pub max_routes: u32,
+    /// A learned route goes after this time without a packet.
+    pub route_timeout: Millis,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_routes: 131_072, route_timeout: Millis::from_secs(210) }
+    }
+}
+
+/// What an interface was when it was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    name: String,
+    is_upstream: bool,
+    threshold: u8,
+}
+
+/// The routes of one family.
+#[derive(Debug)]
+pub struct Mrt<F: Family> {
+    statics: Statics,
+    mroutes: Vec<Mroute>,
+    routes: Routes<F>,
+    seen: Vec<Option<Seen>>,
+    /// Groups whose (*,G) entry may come back.
+    revisit: Vec<F::Addr>,
+    /// When counters are read next.
+    due: Option<Tick>,
+    /// When they were asked for, until they are told.
+    asked: Option<Tick>,
+}
+
+impl<F: Family> Mrt<F> {
+    /// No routes; `seed` keys the hashes.
+    pub fn new(capabilities: Capabilities, seed: [u64; 2]) -> Self {
+        Self {
+            statics: Statics::default(),
+            mroutes: Vec::new(),
+            routes: Routes::new(capabilities, seed),
+            seen: vec![None; MAX_SLOTS],
+            revisit: Vec::new(),
+            due: None,
+            asked: None,
+        }
+    }
+
+    /// Takes a configuration over; what it does not change is not touched.
+    pub fn configure(
+        &mut self,
+        now: Tick,
+        limits: Limits,
+        mroutes: &[Mroute],
+        world: World<'_, F>,
+    ) {
+        self.routes.limits = limits;
+        let pairs = || self.mroutes.iter().zip(mroutes);
+        let same = pairs().take_while(|(old, new)| old == new).count();
+        let rest = (self.mroutes.len() - same).min(mroutes.len() - same);
+        let ends = self.mroutes.iter().rev().zip(mroutes.iter().rev()).take(rest);
+        let tail = ends.take_while(|(old, new)| old == new).count();
+        let fresh = mroutes.get(same..mroutes.len() - tail).unwrap_or_default();
+        let old: Vec<Mroute> =
+            self.mroutes.splice(same..self.mroutes.len() - tail, fresh.iter().cloned()).collect();
+        for mroute in &old {
+            self.statics.remove::<F>(mroute);
+        }
+        for mroute in fresh {
+            self.statics.insert::<F>(mroute, world.links);
+        }
+        let changed = old.iter().chain(fresh).map(|m| Rule::new(m, world.links));
+        let changed: Vec<Rule> = changed.collect();
+        self.apply(now, &changed, world);
+    }
+
+    /// The kernel asks about a packet.
+    pub fn on_upcall(&mut self, now: Tick, upcall: &Upcall, world: World<'_, F>) {
+        self.routes.counters.upcalls += 1;
+        let link = world.links.iter().find(|l| l.ifindex == upcall.ifindex);
+        let pair = F::Addr::from_ip(upcall.source).zip(F::Addr::from_ip(upcall.group));
+        let (Some(slot), Some((source, group))) = (link.map(|l| l.slot), pair) else {
+            self.routes.counters.unroutable += 1;
+            return;
+        };
+        if !decide::forwardable(group, source) {
+            self.routes.counters.unroutable += 1;
+            return;
+        }
+        self.plan(now);
+        let view = View::new(&self.statics, world, group);
+        match (upcall.kind, self.routes.by_group()) {
+            (UpcallKind::NoCache, true) => {
+                self.routes.on_unknown_group(now, &view, source, slot);
+            }
+            (UpcallKind::NoCache, false) => self.routes.on_unknown(now, &view, source, slot),
+            (UpcallKind::WrongVif, true) => {}
+            (UpcallKind::WrongVif, false) => {
+                if self.routes.on_wrong_interface(now, &view, source, slot) {
+                    self.read_counters(now);
+                }
+            }
+        }
+    }
+
+    /// The membership of a group changed.
+    pub fn on_group_changed(&mut self, now: Tick, group: F::Addr, world: World<'_, F>) {
+        if self.routes.table.group(group).is_some_and(|g| g.starless) {
+            let view = View::new(&self.statics, world, group);
+            if view.member_links().is_empty() {
+                self.routes.table.forgive_star(group);
+            }
+        }
+        self.refresh(now, group, world, "membership changed");
+    }
+
+    /// Anything about an interface changed, or it came, or is gone from `world`: what used it is
+    /// decided again. To be called before the interface's vif is deleted.
+    pub fn on_link_changed(&mut self, now: Tick, slot: Slot, world: World<'_, F>) {
+        let was_upstream = self.look_at(slot, world.links);
+        let all = was_upstream || world.links.get(slot).is_some_and(|l| l.role() == Role::Upstream);
+        self.follow_links(now, SlotSet::one(slot), all, world);
+    }
+
+    /// Anything about any interface changed.
+    pub fn on_links_changed_all(&mut self, now: Tick, world: World<'_, F>) {
+        let mut slots = SlotSet::EMPTY;
+        for slot in (0_u8..).take(MAX_SLOTS).map(Slot) {
+            self.look_at(slot, world.links);
+            slots.insert(slot);
+        }
+        self.follow_links(now, slots, true, world);
+    }
+
+    /// A route that an engine before us installed: kept as it is, but for outputs that come in
+    /// addition, until [`Mrt::settle`].
+    pub fn on_installed(&mut self, now: Tick, route: &Route, world: World<'_, F>) {
+        let slot = |ifindex| world.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.slot);
+        let Some(group) = F::Addr::from_ip(route.key.group) else { return };
+        let source = route.key.source.and_then(F::Addr::from_ip);
+        let table = &mut self.routes.table;
+        let is_shared =
+            self.routes.capabilities.key == crate::kroute::MfcKey::Group || source.is_none();
+        let known = match source {
+            Some(source) if !is_shared => table.flow(source, group),
+            Some(_) | None => table.shared(group),
+        };
+        if known.is_some() {
+            return;
+        }
+        let room = table.len() < self.routes.limits.max_routes as usize;
+        let Some(incoming) = slot(route.incoming).filter(|_| room) else {
+            self.routes.orders.push_back(Order::DeleteRoute(route.key));
+            return;
+        };
+        let mut outputs = SlotSet::EMPTY;
+        route.outgoing.iter().filter_map(|o| slot(o.ifindex)).for_each(|s| outputs.insert(s));
+        let entry = Entry {
+            kind: if is_shared { Kind::Shared } else { Kind::Learned },
+            source: source.unwrap_or(F::Addr::UNSPECIFIED),
+            group,
+            incoming,
+            seen: incoming,
+            outputs,
+            installed: true,
+            adopted: true,
+            active: now,
+            round: self.routes.round,
+            ..Entry::default()
+        };
+        let wanted = report::route(&entry, world.links);
+        if !same_outputs(&wanted, route) {
+            self.routes.orders.push_back(Order::SetRoute(wanted));
+        }
+        table.insert(entry);
+        self.plan(now);
+    }
+
+    /// Members had the time to answer: routes of an engine before us that nobody wants go.
+    pub fn settle(&mut self, now: Tick, world: World<'_, F>) {
+        let table = &self.routes.table;
+        let adopted: Vec<u32> =
+            table.iter_from(0).filter(|(_, e)| e.adopted).map(|(handle, _)| handle).collect();
+        let mut groups: Vec<F::Addr> = adopted.iter().map(|h| table.get(*h).group).collect();
+        for handle in adopted {
+            self.routes.table.get_mut(handle).adopted = false;
+            let entry = self.routes.table.get(handle);
+            let view = View::new(&self.statics, world, entry.group);
+            let wanted = || view.decide(Sources::One(entry.source), entry.incoming).outputs;
+            if entry.kind == Kind::Learned && !entry.outputs.is_empty() && wanted().is_empty() {
+                self.routes.withdraw(handle, world.links, "nobody wants it any more");
+            }
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        for group in groups {
+            self.refresh(now, group, world, "nobody wants it any more");
+        }
+    }
+
+    /// The kernel refused a route: it is not installed.
+    pub fn on_route_failed(&mut self, now: Tick, key: &RouteKey, world: World<'_, F>) {
+        self.routes.counters.failed += 1;
+        let Some(group) = F::Addr::from_ip(key.group) else { return };
+        let found = match key.source.and_then(F::Addr::from_ip) {
+            Some(source) if !self.routes.by_group() => self.routes.table.flow(source, group),
+            Some(_) | None => self.routes.table.shared(group),
+        };
+        let Some(handle) = found else { return };
+        self.routes.table.get_mut(handle).installed = false;
+        self.routes.withdraw(handle, world.links, "refused by the kernel");
+        if self.routes.capabilities.star_g && key.source.is_none() {
+            self.routes.table.refuse_star(group);
+            self.refresh(now, group, world, "no (*,G) route");
+        }
+    }
+
+    /// Forgets learned routes: all, those of a group, or one. They are learned again.
+    pub fn flush(
+        &mut self,
+        now: Tick,
+        group: Option<F::Addr>,
+        source: Option<F::Addr>,
+        world: World<'_, F>,
+    ) {
+        let by_group = self.routes.by_group();
+        let is_meant = |e: &Entry<F>| {
+            (e.kind == Kind::Learned || e.kind == Kind::Shared && by_group)
+                && group.is_none_or(|g| g == e.group)
+                && source.is_none_or(|s| s == e.source)
+        };
+        let entries = self.routes.table.iter_from(0).filter(|(_, e)| is_meant(e));
+        let (handles, mut groups): (Vec<u32>, Vec<F::Addr>) =
+            entries.map(|(handle, e)| (handle, e.group)).unzip();
+        for handle in handles {
+            // A group-keyed kernel has an entry of its own where we have not installed one.
+            self.routes.table.get_mut(handle).installed = true;
+            self.routes.withdraw(handle, world.links, "flushed");
+        }
+        if self.routes.capabilities.star_g {
+            groups.dedup();
+            groups.into_iter().for_each(|g| self.refresh(now, g, world, "flushed"));
+        }
+    }
+
+    /// What the kernel is to change, in order.
+    pub fn poll_order(&mut self) -> Option<Order> {
+        self.routes.orders.pop_front()
+    }
+
+    /// What the monitors and the log are to be told.
+    pub fn poll_event(&mut self) -> Option<MrtEvent> {
+        self.routes.events.pop_front()
+    }
+
+    /// Entries in the table.
+    pub fn len(&self) -> usize {
+        self.routes.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was refused, and how often.
+    pub fn counters(&self) -> MrtCounters {
+        self.routes.counters
+    }
+
+    /// What would become of packets of a source to a group on an interface.
+    pub fn decide(
+        &self,
+        group: F::Addr,
+        source: F::Addr,
+        slot: Slot,
+        world: World<'_, F>,
+    ) -> Verdict {
+        View::new(&self.statics, world, group).decide(Sources::One(source), slot)
+    }
+
+    fn refresh(&mut self, now: Tick, group: F::Addr, world: World<'_, F>, cause: Cause) {
+        self.routes.refresh(now, &View::new(&self.statics, world, group), cause);
+    }
+
+    /// Notes how an interface is now; true when it was upstream before.
+    fn look_at(&mut self, slot: Slot, links: &Slots<Link<F>>) -> bool {
+        let Some(seen) = self.seen.get_mut(usize::from(slot.0)) else { return false };
+        let now = links.get(slot).map(|link| Seen {
+            name: link.name.clone(),
+            is_upstream: link.role() == Role::Upstream,
+            threshold: link.settings.threshold,
+        });
+        let name = |seen: &Option<Seen>| seen.as_ref().map(|s| s.name.clone());
+        let before = std::mem::replace(seen, now.clone());
+        if name(&before) != name(&now) {
+            self.statics.resolve(slot, now.as_ref().map(|s| s.name.as_str()));
+        }
+        if let Some((before, now)) = before.as_ref().zip(now)
+            && before.threshold != now.threshold
+        {
+            self.routes.rewrite.insert(slot);
+        }
+        before.is_some_and(|s| s.is_upstream)
+    }
+
+    /// Decides again for the groups that use one of the interfaces, or for `all`.
+    fn follow_links(&mut self, now: Tick, slots: SlotSet, all: bool, world: World<'_, F>) {
+        let uses = |set: SlotSet| !(set & slots).is_empty();
+        let rules: Vec<Rule> =
+            self.statics.iter_from(0).map(|(_, r)| r).filter(|r| uses(r.uses())).cloned().collect();
+        let groups =
+            self.groups_where(world, |_, of| all || of.is_none_or(|of: &Group| uses(of.uses)));
+        for group in groups {
+            self.refresh(now, group, world, "an interface changed");
+        }
+        self.apply(now, &rules, world);
+        self.routes.rewrite = SlotSet::EMPTY;
+    }
+
+    /// Decides again for what these rules are for, and installs those that need no packet to come
+    /// first.
+    fn apply(&mut self, now: Tick, rules: &[Rule], world: World<'_, F>) {
+        let mut groups: Vec<F::Addr> = rules.iter().filter_map(Rule::group::<F>).collect();
+        let ranges: Vec<&Rule> = rules.iter().filter(|r| r.group::<F>().is_none()).collect();
+        if !ranges.is_empty() {
+            groups.extend(self.groups_where(world, |g, _| ranges.iter().any(|r| r.has_group(g))));
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        let exact = || rules.iter().filter_map(|r| Some((r, r.exact::<F>()?)));
+        for (rule, (source, group)) in exact() {
+            if rule.from.only().is_none() || !self.statics.has_exact::<F>(group, source) {
+                self.routes.unfix(now, source, group);
+            }
+        }
+        for (rule, (source, group)) in exact() {
+            let view = View::new(&self.statics, world, group);
+            if let Some(incoming) = rule.from.only()
+                && self.statics.has_exact::<F>(group, source)
+            {
+                if self.routes.by_group() {
+                    self.routes.remember(now, source, group, incoming);
+                } else {
+                    self.routes.fix(now, &view, source, incoming);
+                }
+            }
+        }
+        for group in groups {
+            self.refresh(now, group, world, "mroute");
+        }
+        self.plan(now);
+    }
+
+    /// The groups with entries, and where (*,G) entries are possible those with members, that are
+    /// picked.
+    fn groups_where(
+        &self,
+        world: World<'_, F>,
+        pick: impl Fn(F::Addr, Option<&Group>) -> bool,
+    ) -> Vec<F::Addr> {
+        let table = &self.routes.table;
+        let picked = table.groups().filter(|(group, of)| pick(*group, Some(of)));
+        let mut groups: Vec<F::Addr> = picked.map(|(group, _)| group).collect();
+        if self.routes.capabilities.star_g {
+            world.members.groups(&mut |group| {
+                if table.group(group).is_none() && pick(group, None) {
+                    groups.push(group);
+                }
+            });
+        }
+        // The order of a keyed hash would make runs differ by their seed.
+        groups.sort_unstable();
+        groups
+    }
+}
+
+/// Whether both have the same outputs with the same thresholds.
+fn same_outputs(a: &Route, b: &Route) -> bool {
+    let sorted = |route: &Route| {
+        let mut outgoing = route.outgoing.clone();
+        outgoing.sort_unstable();
+        outgoing
+    };
+    sorted(a) == sorted(b)
+}
