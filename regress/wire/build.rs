@@ -263,6 +263,10 @@ fn sizes<F: Numbered>(groups: u16, of_record: u16, of_query: u16) {
 fn messages_fill_the_mtu() {
     sizes::<V4>(183, 365, 366);
     sizes::<V6>(72, 89, 89);
+    // 24 + 8 octets, then 8 + 4 * 363 and 8: 1500.
+    let full = [(RecordType::ToEx, V4::GROUP, V4::numbers(363, false))];
+    let full = [full, [(RecordType::ToIn, V4::GROUP, vec![])]].concat();
+    assert_eq!(built::<V4>(&full).iter().map(|sent| sent.bytes.len()).collect::<Vec<_>>(), [1500]);
 }
 
 /// RFC 9776, 4.2.16: EXCLUDE lists are cut to the same sources each time, others are split.
