@@ -18,7 +18,8 @@ const ROUTER_ALERT4: [u8; 4] = [148, 4, 0, 0];
 /// Option type and length, and the value that means MLD. RFC 2711, sections 2.1 and 5.
 const ROUTER_ALERT6: (u8, [u8; 2]) = (5, [0, 0]);
 
-/// Parses IGMP or MRDISC from the IPv4 header on, whose checksum the kernel has verified.
+/// Parses IGMP or MRDISC from the IPv4 header on, its fields as on the wire and its checksum verified
+/// by the kernel.
 ///
 /// # Errors
 /// Why the packet has no effect: the first check that fails.

@@ -1,6 +1,6 @@
 //! Where IGMP and MLD put what they have in common.
 
-use super::{Family, Net};
+use super::{Address, Family, Net};
 
 /// The numbers in which the two families' messages differ.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,5 @@ impl Type {
 
 /// Octets of a query, report or leave that has no sources: its group is the last of it.
 pub(super) fn old_length<F: Family>() -> usize {
-    use super::Address;
     F::LAYOUT.before_group.wrapping_add(F::Addr::LEN)
 }

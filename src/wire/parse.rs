@@ -3,7 +3,7 @@
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
-use super::layout::{MRDISC_SHORT, QUERY_TAIL, RECORD_HEAD, REPORT_HEAD, Type};
+use super::layout::{QUERY_TAIL, RECORD_HEAD, REPORT_HEAD, Type};
 use super::{
     Address, Af, Discard, Family, GroupScope, Header, Kind, Message, Mrdisc, Net, Query, Receiver,
     Record, RecordType, Records, Skipped, Sources, decode8, decode16,
@@ -29,10 +29,8 @@ pub(super) struct Arrival<F: Family> {
 /// The type of a message that is long enough for it; `None` for one that is not ours.
 pub(super) fn message_type<F: Family>(message: &[u8]) -> Result<Option<Type>, Discard> {
     let kind = message.first().and_then(|number| Type::of::<F>(*number));
-    match message.len() < kind.map_or(MRDISC_SHORT, Type::least::<F>) {
-        true => Err(Discard::Length),
-        false => Ok(kind),
-    }
+    let least = kind.map_or(REPORT_HEAD, Type::least::<F>);
+    if message.len() < least { Err(Discard::Length) } else { Ok(kind) }
 }
 
 /// Parses a message of a known type, long enough for it, whose headers and checksum are right.
@@ -172,10 +170,8 @@ fn check_older<F: Family>(
     receiver: &Receiver<'_, F>,
 ) -> Result<(), Discard> {
     check_source(source, receiver)?;
-    match receiver.ssm.iter().any(|net| net.contains(group)) {
-        true => Err(Discard::SsmOlderVersion),
-        false => Ok(()),
-    }
+    let ssm = receiver.ssm.iter().any(|net| net.contains(group));
+    if ssm { Err(Discard::SsmOlderVersion) } else { Ok(()) }
 }
 
 /// A record whose lengths fit, unchecked otherwise.
