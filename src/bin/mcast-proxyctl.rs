@@ -1,3 +1,5 @@
 //! The control tool.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    mcast_proxy::ctl::main(std::env::args_os().skip(1))
+}
