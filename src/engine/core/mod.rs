@@ -4,20 +4,32 @@
 //! are serde types, so that a run can be recorded and replayed.
 
 pub mod chance;
+pub mod counters;
 pub mod deadline;
 pub mod groups;
 pub mod host;
 pub mod link;
 pub mod members;
 pub mod mrt;
+pub mod proxy;
+pub mod querier;
 pub mod slab;
 pub mod slot;
 pub mod timers;
 
+use std::collections::{BTreeMap, VecDeque};
+
 use serde::{Deserialize, Serialize};
 
-use crate::imsg::ctl::{Event, Reply, Request};
-use crate::imsg::{Notice, Order, Packet, Transmit};
+use self::proxy::Proxy;
+use crate::config::model::Config;
+use crate::imsg::ctl::{
+    Event, EventKind, InterfaceRow, MAX_ROWS, OperStatus, Reply, Request, Rows, Status, Table,
+};
+use crate::imsg::{Notice, Order, Packet, Start, Transmit};
+use crate::kroute::{Interface, InterfaceChange};
+use crate::sys::time::{Millis, Tick};
+use crate::wire::{Af, V4, V6};
 
 /// What happens to the core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +38,7 @@ pub enum Input {
     Packet(Packet),
     /// The parent said something; the descriptors among it stay in the shell.
     Parent(Notice),
-    /// A control client asks. Tables are asked for with [`Core::show`](Self).
+    /// A control client asks; tables are asked for with [`Core::show`].
     Control {
         /// Who.
         client: u32,
@@ -55,4 +67,329 @@ pub enum Action {
     },
     /// A notice for the log, already rate-limited.
     Log(String),
+}
+
+/// A shutdown that has not sent everything by then ends all the same.
+const SHUTDOWN_TIME: Millis = Millis::from_secs(1);
+
+/// The protocol of both families.
+#[derive(Debug)]
+pub struct Core {
+    v4: Proxy<V4>,
+    v6: Proxy<V6>,
+    config: Box<Config>,
+    table: BTreeMap<u32, Interface>,
+    status: Status,
+    actions: VecDeque<Action>,
+    begun: bool,
+    members: bool,
+    finish_by: Option<Tick>,
+}
+
+impl Core {
+    /// A core that knows its configuration and no interface yet.
+    #[must_use]
+    pub fn new(now: Tick, start: &Start) -> Self {
+        let mut core = Self {
+            v4: Proxy::new(start),
+            v6: Proxy::new(start),
+            config: start.config.clone(),
+            table: BTreeMap::new(),
+            status: empty_status(start),
+            actions: VecDeque::new(),
+            begun: false,
+            members: false,
+            finish_by: None,
+        };
+        core.v4.configure(now, &core.config);
+        core.v6.configure(now, &core.config);
+        core
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes an input; what it brings about is then in [`Core::poll_action`].
+    pub fn handle(&mut self, now: Tick, input: &Input) {
+        let mut out = Vec::new();
+        match input {
+            Input::Packet(packet) => match packet.envelope {
+                crate::imsg::Envelope::Ip4 => self.v4.packet(now, packet, &mut out),
+                crate::imsg::Envelope::Ip6 { .. } => self.v6.packet(now, packet, &mut out),
+            },
+            Input::Parent(notice) => self.on_parent(now, notice, &mut out),
+            Input::Control { client, request } => self.on_control(now, *client, request, &mut out),
+            Input::Time => {}
+        }
+        if self.next_deadline().is_some_and(|at| at <= now) {
+            self.v4.on_time(now, &mut out);
+            self.v6.on_time(now, &mut out);
+        }
+        self.v4.finish(now, &mut out);
+        self.v6.finish(now, &mut out);
+        self.actions.extend(out);
+        self.note_members();
+        self.note_finish(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Input::Time`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.v4
+            .next_deadline()
+            .into_iter()
+            .chain(self.v6.next_deadline())
+            .chain(self.finish_by)
+            .min()
+    }
+
+    fn on_parent(&mut self, now: Tick, notice: &Notice, out: &mut Vec<Action>) {
+        match notice {
+            Notice::Interface(change) => {
+                match change {
+                    InterfaceChange::Present(interface) => {
+                        self.table.insert(interface.ifindex, interface.clone());
+                    }
+                    InterfaceChange::Gone { ifindex } => {
+                        self.table.remove(ifindex);
+                    }
+                }
+                if self.begun {
+                    self.sync(now, out);
+                }
+            }
+            Notice::Installed(route) => match route.key.family() {
+                Af::Ip4 => self.v4.installed(now, route),
+                Af::Ip6 => self.v6.installed(now, route),
+            },
+            Notice::Begin => {
+                self.begun = true;
+                self.sync(now, out);
+                self.v4.begin(now);
+                self.v6.begin(now);
+                out.push(Action::Event(event(EventKind::Start)));
+            }
+            Notice::Vif { family, ifindex, result } => match family {
+                Af::Ip4 => self.v4.vif(now, *ifindex, result, out),
+                Af::Ip6 => self.v6.vif(now, *ifindex, result, out),
+            },
+            Notice::Upcall(upcall) => match Af::of(upcall.group) {
+                Af::Ip4 => self.v4.upcall(now, upcall),
+                Af::Ip6 => self.v6.upcall(now, upcall),
+            },
+            Notice::Igmp(packet) => self.v4.packet(now, packet, out),
+            Notice::RouteFailed { key, reason: _ } => match key.family() {
+                Af::Ip4 => self.v4.route_failed(now, key),
+                Af::Ip6 => self.v6.route_failed(now, key),
+            },
+            Notice::Counters { family, entries, last } => match family {
+                Af::Ip4 => self.v4.counters(now, entries, *last),
+                Af::Ip6 => self.v6.counters(now, entries, *last),
+            },
+            Notice::Config(config) => {
+                self.reconfigure(now, (**config).clone(), out);
+                out.push(Action::Event(event(EventKind::Reload)));
+            }
+            Notice::Reloaded { client, result } => {
+                if let Ok(lines) = result
+                    && !lines.is_empty()
+                {
+                    let reply = Reply::Text(lines.clone());
+                    out.push(Action::Reply { client: *client, reply });
+                }
+                out.push(answer(*client, result.clone().map(|_| ())));
+            }
+            Notice::Statement { client, add, statement, result } => {
+                let mut result = result.clone();
+                if result.is_ok() {
+                    let mut config = (*self.config).clone();
+                    result = if *add { config.add(statement) } else { config.remove(statement) };
+                    if result.is_ok() {
+                        self.reconfigure(now, config, out);
+                    }
+                }
+                out.push(answer(*client, result.map_err(|reason| vec![reason])));
+            }
+            Notice::Shutdown => {
+                self.v4.shutdown(now);
+                self.v6.shutdown(now);
+                self.finish_by = Some(now + SHUTDOWN_TIME);
+            }
+            Notice::Start(_)
+            | Notice::Descriptor(_)
+            | Notice::Log { .. }
+            | Notice::Ping(_)
+            | Notice::Dump => {}
+        }
+    }
+
+    fn on_control(&mut self, now: Tick, client: u32, request: &Request, out: &mut Vec<Action>) {
+        let order = match request {
+            Request::Add(statement) => Order::Add { client, statement: statement.clone() },
+            Request::Remove(statement) => Order::Remove { client, statement: statement.clone() },
+            Request::Reload => Order::Reload { client },
+            Request::Log { verbose } => Order::Log { verbose: *verbose },
+            Request::Stop => Order::Stop,
+            Request::Flush { group, source } => {
+                self.v4.flush(now, *group, *source);
+                self.v6.flush(now, *group, *source);
+                return out.push(Action::Reply { client, reply: Reply::Done });
+            }
+            Request::Show(_) | Request::Monitor => return,
+        };
+        let answered =
+            matches!(order, Order::Add { .. } | Order::Remove { .. } | Order::Reload { .. });
+        out.push(Action::Parent(order));
+        if !answered {
+            out.push(Action::Reply { client, reply: Reply::Done });
+        }
+    }
+
+    fn reconfigure(&mut self, now: Tick, config: Config, out: &mut Vec<Action>) {
+        *self.config = config;
+        self.sync(now, out);
+        self.v4.configure(now, &self.config);
+        self.v6.configure(now, &self.config);
+    }
+
+    fn sync(&mut self, now: Tick, out: &mut Vec<Action>) {
+        self.v4.sync(now, &self.config, &self.table, out);
+        self.v6.sync(now, &self.config, &self.table, out);
+    }
+
+    /// Tells the parent whether members exist, when that changes.
+    fn note_members(&mut self) {
+        let members = self.v4.group_count() > 0 || self.v6.group_count() > 0;
+        if members != self.members {
+            self.members = members;
+            self.actions.push_back(Action::Parent(Order::Members(members)));
+        }
+    }
+
+    /// Tells the parent that a shutdown is through.
+    fn note_finish(&mut self, now: Tick) {
+        let silent = || self.v4.is_silent() && self.v6.is_silent();
+        if self.finish_by.is_some_and(|by| by <= now || silent()) {
+            self.finish_by = None;
+            self.actions.push_back(Action::Parent(Order::Finished));
+        }
+    }
+
+    /// Rows of a table from `cursor` on (0 at first), and where to go on. Events and the
+    /// configuration are not the core's to tell.
+    #[must_use]
+    pub fn show(&self, now: Tick, table: Table, cursor: u64) -> (Rows, Option<u64>) {
+        const SECOND: u64 = 1 << 63;
+        match table {
+            Table::Status => {
+                let mut status = self.status.clone();
+                self.v4.add_to_status(&mut status);
+                self.v6.add_to_status(&mut status);
+                (Rows::Status(Box::new(status)), None)
+            }
+            Table::Interfaces => (Rows::Interfaces(self.interface_rows(now)), None),
+            Table::Groups
+            | Table::Hosts
+            | Table::Upstream
+            | Table::Routes
+            | Table::Counters
+            | Table::Events
+            | Table::Config => {
+                if cursor & SECOND == 0 {
+                    let (rows, next) = self.v4.rows(now, table, cursor, MAX_ROWS);
+                    (rows, Some(next.unwrap_or(SECOND)))
+                } else {
+                    let (rows, next) = self.v6.rows(now, table, cursor & !SECOND, MAX_ROWS);
+                    (rows, next.map(|n| n | SECOND))
+                }
+            }
+        }
+    }
+
+    /// Interfaces that the configuration names, those that are absent too.
+    fn interface_rows(&self, now: Tick) -> Vec<InterfaceRow> {
+        let present = self.table.values().filter_map(|interface| {
+            let settings = self.config.resolve(&interface.name)?;
+            Some(InterfaceRow {
+                interface: interface.name.clone(),
+                role: settings.role,
+                index: Some(interface.ifindex),
+                oper_status: if interface.up { OperStatus::Up } else { OperStatus::Down },
+                addresses: interface.addresses.iter().map(|a| a.network).collect(),
+                ipv4: self.v4.link_row(now, interface.ifindex),
+                ipv6: self.v6.link_row(now, interface.ifindex),
+            })
+        });
+        let absent = self
+            .config
+            .interfaces
+            .iter()
+            .filter(|block| !block.name.is_wild())
+            .filter(|block| self.table.values().all(|i| i.name != block.name.0))
+            .map(|block| InterfaceRow {
+                interface: block.name.0.clone(),
+                role: block.role,
+                index: None,
+                oper_status: OperStatus::Absent,
+                addresses: Vec::new(),
+                ipv4: None,
+                ipv6: None,
+            });
+        present.chain(absent).collect()
+    }
+}
+
+fn answer(client: u32, result: Result<(), Vec<String>>) -> Action {
+    let reply = match result {
+        Ok(()) => Reply::Done,
+        Err(reasons) => Reply::Refused(reasons),
+    };
+    Action::Reply { client, reply }
+}
+
+fn event(kind: EventKind) -> Event {
+    Event {
+        time: 0,
+        event: kind,
+        interface: None,
+        family: None,
+        group: None,
+        source: None,
+        outgoing_interfaces: Vec::new(),
+        reason: None,
+    }
+}
+
+fn empty_status(start: &Start) -> Status {
+    let [v4, v6] = start.capabilities;
+    let said = |word: Option<bool>, default| word.unwrap_or(default);
+    Status {
+        version: start.version.clone(),
+        pid: start.parent_pid,
+        engine_pid: 0,
+        engine_restarts: start.restarts,
+        up_time: start.up_time,
+        table: start.table,
+        ipv4: said(start.config.defaults.ipv4, true),
+        ipv6: said(start.config.defaults.ipv6, false),
+        route_key: v4.key,
+        upstream: Vec::new(),
+        downstream: Vec::new(),
+        groups: 0,
+        routes: 0,
+        hosts: 0,
+        vifs: 0,
+        max_vifs: u32::from(v4.max_vifs),
+        mifs: 0,
+        max_mifs: u32::from(v6.max_vifs),
+        limits: BTreeMap::new(),
+    }
 }

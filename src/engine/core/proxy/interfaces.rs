@@ -1,0 +1,331 @@
+//! Links follow the interface table and the configuration: what should be is compared with what is.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::packets::Reception;
+use super::{Port, Proxy};
+use crate::config::model::{Config, QuerierMode, Role, Settings, StaticGroup};
+use crate::engine::core::Action;
+use crate::engine::core::counters::Counters;
+use crate::engine::core::groups::Fixed;
+use crate::engine::core::host::{Endpoint, Host, HostConfig};
+use crate::engine::core::link::{Link, Vif};
+use crate::engine::core::mrt::World;
+use crate::engine::core::querier::Querier;
+use crate::engine::core::slot::Slot;
+use crate::imsg::Order;
+use crate::imsg::ctl::EventKind;
+use crate::kroute::Interface;
+use crate::sys::time::{Millis, Tick};
+use crate::wire::{Address, Af, Family, Net};
+
+/// Routers that start together do not query together: the first query waits up to this.
+const START_SPREAD: u32 = 1000;
+/// Links up to this many query at once when they start.
+const FEW_LINKS: usize = 8;
+
+impl<F: Family> Proxy<F> {
+    /// Makes the links what the configuration and the interface table say.
+    pub fn sync(
+        &mut self,
+        now: Tick,
+        config: &Config,
+        table: &BTreeMap<u32, Interface>,
+        out: &mut Vec<Action>,
+    ) {
+        let wanted = |interface: &Interface| {
+            let settings = config.resolve(&interface.name)?;
+            let enabled = match F::AF {
+                Af::Ip4 => settings.ipv4,
+                Af::Ip6 => settings.ipv6,
+            };
+            (enabled && settings.role != Role::Disabled).then_some(settings)
+        };
+        let gone: Vec<Slot> = self
+            .links
+            .iter()
+            .filter(|l| match table.get(&l.ifindex).map(|i| (i, wanted(i))) {
+                Some((interface, Some(settings))) => {
+                    interface.name != l.name || settings.role != l.settings.role
+                }
+                Some((_, None)) | None => true,
+            })
+            .map(|l| l.slot)
+            .collect();
+        for slot in gone {
+            self.remove_link(now, slot, out);
+        }
+        for interface in table.values() {
+            let Some(settings) = wanted(interface) else { continue };
+            match self.link_by_index(interface.ifindex).map(|l| l.slot) {
+                Some(slot) => self.update_link(now, slot, interface, settings, out),
+                None => self.add_link(now, interface, settings, out),
+            }
+        }
+    }
+
+    fn add_link(
+        &mut self,
+        now: Tick,
+        interface: &Interface,
+        settings: Settings,
+        out: &mut Vec<Action>,
+    ) {
+        let settings = Arc::new(settings);
+        let made = self.links.insert(|slot| Link {
+            slot,
+            ifindex: interface.ifindex,
+            name: interface.name.clone(),
+            mtu: interface.mtu,
+            up: false,
+            addresses: Vec::new(),
+            settings: Arc::clone(&settings),
+            vif: Vif::None,
+            is_querier: false,
+        });
+        let Some(slot) = made else {
+            out.push(Action::Log(format!("{}: too many interfaces; left out", interface.name)));
+            return;
+        };
+        let Some(link) = self.links.get(slot) else { return };
+        let reception = Arc::new(Reception::new(link, &self.ssm));
+        self.ports.insert(|slot| Port {
+            slot,
+            querier: Querier::new(Arc::clone(&settings)),
+            host: None,
+            counters: Counters::default(),
+            reception: Arc::clone(&reception),
+            budget: 0,
+            refilled: now,
+        });
+        let settings = (*settings).clone();
+        self.update_link(now, slot, interface, settings, out);
+        self.configure_port(now, slot);
+        out.push(Action::Event(self.event(EventKind::Interface, Some(slot), Some("added".into()))));
+    }
+
+    fn update_link(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        interface: &Interface,
+        settings: Settings,
+        out: &mut Vec<Action>,
+    ) {
+        let addresses = usable::<F>(interface);
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let reset = *link.settings != settings;
+        let was_up = link.up;
+        let same = !reset
+            && was_up == interface.up
+            && link.mtu == interface.mtu
+            && link.addresses == addresses;
+        link.up = interface.up;
+        link.mtu = interface.mtu;
+        link.addresses = addresses;
+        if reset {
+            link.settings = Arc::new(settings);
+        }
+        let has_address = !link.addresses.is_empty();
+        let needs_address = self.vif_by_address && F::AF == Af::Ip4;
+        if matches!(link.vif, Vif::None | Vif::Refused(_)) && (has_address || !needs_address) {
+            link.vif = Vif::Requested;
+            let ifindex = link.ifindex;
+            out.push(Action::Parent(Order::AddVif { family: F::AF, ifindex }));
+        }
+        if same {
+            return;
+        }
+        if was_up != interface.up {
+            let what = if interface.up { "up" } else { "down" };
+            out.push(Action::Event(self.event(
+                EventKind::Interface,
+                Some(slot),
+                Some(what.into()),
+            )));
+        }
+        if reset {
+            self.configure_port(now, slot);
+        }
+        self.link_changed(now, slot);
+    }
+
+    /// Applies a link's settings to its querier, its host part and its static groups.
+    fn configure_port(&mut self, now: Tick, slot: Slot) {
+        let (Some(link), Some(port)) = (self.links.get(slot), self.ports.get_mut(slot)) else {
+            return;
+        };
+        let settings = Arc::clone(&link.settings);
+        port.querier.configure(now, Arc::clone(&settings));
+        let hosts = settings.role == Role::Upstream
+            || (settings.role == Role::Static && !settings.joins.is_empty());
+        let config = HostConfig {
+            ifindex: link.ifindex,
+            max_version: match F::AF {
+                Af::Ip4 => settings.igmp_version,
+                Af::Ip6 => settings.mld_version,
+            },
+            ssm: self.ssm.clone(),
+        };
+        match (&mut port.host, hosts) {
+            (Some(host), true) => host.configure(now, config),
+            (None, true) => port.host = Some(Host::new(config, self.seed)),
+            (_, false) => port.host = None,
+        }
+        let mut fixed: BTreeMap<F::Addr, Fixed<F::Addr>> = BTreeMap::new();
+        if settings.role == Role::Downstream {
+            for (group, source) in
+                settings.static_groups.iter().chain(&settings.joins).flat_map(each::<F>)
+            {
+                let entry = fixed.entry(group).or_insert(Fixed { any: false, sources: Vec::new() });
+                match source {
+                    Some(source) => entry.sources.push(source),
+                    None => entry.any = true,
+                }
+            }
+        }
+        for group in self.groups.fixed_on(slot) {
+            if !fixed.contains_key(&group) {
+                self.groups.set_fixed(now, slot, group, None);
+            }
+        }
+        for (group, mut entry) in fixed {
+            entry.sources.sort_unstable();
+            entry.sources.dedup();
+            self.groups.set_fixed(now, slot, group, Some(entry));
+        }
+        self.groups.mark_all();
+        self.subscribe_joins(now, slot);
+    }
+
+    /// What follows from any change of a link: who queries, where reports come from, the routes.
+    pub(super) fn link_changed(&mut self, now: Tick, slot: Slot) {
+        let many = self.links.iter().count() > FEW_LINKS;
+        let (Some(link), Some(port)) = (self.links.get_mut(slot), self.ports.get_mut(slot)) else {
+            return;
+        };
+        port.reception = Arc::new(Reception::new(link, &self.ssm));
+        let ready = link.forwards() && link.source_address().is_some();
+        if ready && link.role() == Role::Downstream {
+            let delay = if many { Millis(self.chance.below(START_SPREAD)) } else { Millis(0) };
+            port.querier.start(now, delay, self.restarted);
+        } else {
+            port.querier.stop();
+        }
+        link.is_querier = port.querier.is_querier();
+        let endpoint = link
+            .source_address()
+            .filter(|_| link.forwards())
+            .map(|source| Endpoint { source, mtu: link.mtu });
+        if let Some(host) = &mut port.host {
+            host.set_endpoint(now, endpoint);
+        }
+        if !link.up && link.role() == Role::Downstream {
+            self.groups.clear_link(now, slot, false);
+        }
+        if link.role() == Role::Upstream {
+            self.groups.mark_all();
+        }
+        let world = World { links: &self.links, members: &self.groups };
+        self.mrt.on_link_changed(now, slot, world);
+    }
+
+    fn remove_link(&mut self, now: Tick, slot: Slot, out: &mut Vec<Action>) {
+        out.push(Action::Event(self.event(
+            EventKind::Interface,
+            Some(slot),
+            Some("removed".into()),
+        )));
+        self.groups.clear_link(now, slot, true);
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let had_vif = matches!(link.vif, Vif::Ready(_) | Vif::Requested);
+        let ifindex = link.ifindex;
+        link.up = false;
+        link.vif = Vif::None;
+        if let Some(host) = self.ports.get_mut(slot).and_then(|p| p.host.as_mut()) {
+            host.leave_all(now);
+        }
+        let world = World { links: &self.links, members: &self.groups };
+        self.mrt.on_link_changed(now, slot, world);
+        self.finish(now, out);
+        self.ports.remove(slot);
+        self.links.remove(slot);
+        if had_vif {
+            out.push(Action::Parent(Order::DeleteVif { family: F::AF, ifindex }));
+        }
+        self.groups.mark_all();
+    }
+
+    /// The parent's answer to a wish for a vif.
+    pub fn vif(
+        &mut self,
+        now: Tick,
+        ifindex: u32,
+        result: &Result<u16, String>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.link_by_index(ifindex).map(|l| l.slot) else { return };
+        let Some(link) = self.links.get_mut(slot) else { return };
+        link.vif = match result {
+            Ok(number) => Vif::Ready(*number),
+            Err(reason) => {
+                out.push(Action::Log(format!("{}: no {} vif: {reason}", link.name, F::AF)));
+                Vif::Refused(reason.clone())
+            }
+        };
+        self.link_changed(now, slot);
+    }
+
+    /// Whether a link of the settings takes part in elections at all.
+    #[must_use]
+    pub fn queries(settings: &Settings) -> bool {
+        settings.role == Role::Downstream && settings.querier != QuerierMode::Never
+    }
+}
+
+/// The addresses of an interface that this family can use: in IPv6 the link-local ones first.
+fn usable<F: Family>(interface: &Interface) -> Vec<Net<F>> {
+    let mut nets: Vec<Net<F>> = interface
+        .addresses
+        .iter()
+        .filter_map(|a| {
+            // The network may be the peer's: the address is then kept beside it.
+            let own = IpNet::new(a.address, a.network.prefix_len()).ok()?;
+            F::net(own)
+        })
+        .collect();
+    if F::AF == Af::Ip6 {
+        nets.sort_by_key(|n| !n.address.is_link_local());
+    }
+    nets
+}
+
+/// The (group, source) pairs of a statement, where they are of this family.
+pub(super) fn each<F: Family>(
+    statement: &StaticGroup,
+) -> impl Iterator<Item = (F::Addr, Option<F::Addr>)> + use<F> {
+    let source = statement.source.map(F::Addr::from_ip);
+    let groups: Box<dyn Iterator<Item = IpAddr>> = match statement.group {
+        IpNet::V4(net) => Box::new(
+            std::iter::successors(Some(net.network()), move |a| {
+                a.to_bits().checked_add(1).map(Into::into).filter(|next| net.contains(next))
+            })
+            .map(IpAddr::V4),
+        ),
+        IpNet::V6(net) => Box::new(
+            std::iter::successors(Some(net.network()), move |a| {
+                a.to_bits().checked_add(1).map(Into::into).filter(|next| net.contains(next))
+            })
+            .map(IpAddr::V6),
+        ),
+    };
+    groups
+        .take(crate::config::model::MAX_JOIN_RANGE as usize)
+        .filter_map(F::Addr::from_ip)
+        .filter(move |_| source != Some(None))
+        .map(move |group| (group, source.flatten()))
+}

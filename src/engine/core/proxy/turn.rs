@@ -1,0 +1,170 @@
+//! The end of a turn: what changed becomes routes, reports, queries and events, routes first.
+
+use super::interfaces::each;
+use super::{Port, Proxy};
+use crate::config::model::Role;
+use crate::engine::core::Action;
+use crate::engine::core::groups::{Merge, SpecificQuery};
+use crate::engine::core::host::Subscription;
+use crate::engine::core::mrt::{MrtEvent, World, upstream_for};
+use crate::engine::core::slot::Slot;
+use crate::imsg::Transmit;
+use crate::imsg::ctl::{EventKind, Mode};
+use crate::sys::time::Tick;
+use crate::wire::{Address, Family, Kind, QuerySpec, Sender, query};
+
+impl<F: Family> Proxy<F> {
+    /// Turns what this turn changed into actions.
+    pub fn finish(&mut self, now: Tick, out: &mut Vec<Action>) {
+        let dirty = self.groups.take_dirty();
+        let world = World { links: &self.links, members: &self.groups };
+        for &group in &dirty {
+            self.mrt.on_group_changed(now, group, world);
+        }
+        while let Some(order) = self.mrt.poll_order() {
+            out.push(Action::Parent(order));
+        }
+        while let Some(event) = self.mrt.poll_event() {
+            out.push(match event {
+                MrtEvent::Event(event) => Action::Event(event),
+                MrtEvent::Log(line) => Action::Log(line),
+            });
+        }
+        for &group in &dirty {
+            self.subscribe(now, group);
+        }
+        for asked in self.groups.take_queries() {
+            self.send_query(now, &asked, out);
+        }
+        for port in self.ports.iter_mut() {
+            let Port { host: Some(host), counters, .. } = port else { continue };
+            while let Some(transmit) = host.poll_transmit() {
+                counters.sent(kind_of::<F>(&transmit));
+                out.push(Action::Transmit(transmit));
+            }
+        }
+        for change in self.groups.take_changes() {
+            let kind = if change.joined { EventKind::Join } else { EventKind::Leave };
+            let mut event = self.event(kind, Some(change.slot), None);
+            event.group = Some(change.group.into());
+            out.push(Action::Event(event));
+        }
+        for (slot, reason) in self.groups.take_refused() {
+            if let Some(port) = self.ports.get_mut(slot) {
+                port.counters.discarded(reason);
+            }
+        }
+    }
+
+    /// Tells each host part what it is to have of the group, the chosen upstream first.
+    fn subscribe(&mut self, now: Tick, group: F::Addr) {
+        let chosen = upstream_for(&self.links, group);
+        let (links, groups) = (&self.links, &self.groups);
+        let tell = |port: &mut Port<F>| {
+            let (Some(host), Some(link)) = (&mut port.host, links.get(port.slot)) else { return };
+            let mut merge = Merge::default();
+            if chosen == Some(port.slot) && !link.is_boundary(group) && link.permits(group, None) {
+                groups.merge(group, &mut merge);
+            }
+            let joins = link.settings.joins.iter().filter(|j| j.group.contains(&group.into()));
+            for join in joins {
+                match join.source.map(F::Addr::from_ip) {
+                    None => merge.exclude(Vec::new()),
+                    Some(source) => merge.include(source),
+                }
+            }
+            let (mode, mut sources) = merge.finish();
+            if mode == Mode::Include && !link.settings.rules.is_empty() {
+                sources.retain(|s| link.permits(group, Some(*s)));
+            }
+            host.subscribe(now, group, Subscription { mode, sources });
+        };
+        if let Some(port) = chosen.and_then(|slot| self.ports.get_mut(slot)) {
+            tell(port);
+        }
+        self.ports.iter_mut().filter(|p| Some(p.slot) != chosen).for_each(tell);
+    }
+
+    /// Subscribes the host part of a link to what `mgroup` joins there, and forgets what it no
+    /// longer does.
+    pub(super) fn subscribe_joins(&mut self, now: Tick, slot: Slot) {
+        let Some(link) = self.links.get(slot).filter(|l| l.role() != Role::Downstream) else {
+            return;
+        };
+        let mut groups: Vec<F::Addr> =
+            link.settings.joins.iter().flat_map(each::<F>).map(|(group, _)| group).collect();
+        if let Some(host) = self.ports.get(slot).and_then(|p| p.host.as_ref()) {
+            groups.extend(host.iter_from(0, usize::MAX).map(|(_, view)| view.group));
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        for group in groups {
+            self.subscribe(now, group);
+        }
+    }
+
+    /// Sends the General Query of a link whose time has come; notes a change of querier.
+    pub(super) fn query_on_time(&mut self, now: Tick, slot: Slot, out: &mut Vec<Action>) {
+        let (Some(link), Some(port)) = (self.links.get_mut(slot), self.ports.get_mut(slot)) else {
+            return;
+        };
+        let (response, took_over) = port.querier.on_time(now);
+        link.is_querier = port.querier.is_querier();
+        if let (Some(response), Some(source)) = (response, link.source_address()) {
+            let version = port.querier.version(now);
+            let spec = QuerySpec::<F> {
+                version,
+                group: F::Addr::UNSPECIFIED,
+                max_response: response,
+                suppress: false,
+                robustness: port.querier.robustness(),
+                query_interval: port.querier.interval(),
+                sources: &[],
+            };
+            let to = Sender { ifindex: link.ifindex, source, mtu: link.mtu };
+            send(query(&to, &spec), Kind::query(version), port, out);
+        }
+        if took_over {
+            let reason = Some("querier is this router".to_owned());
+            out.push(Action::Event(self.event(EventKind::Interface, Some(slot), reason)));
+            let world = World { links: &self.links, members: &self.groups };
+            self.mrt.on_link_changed(now, slot, world);
+        }
+    }
+
+    fn send_query(&mut self, now: Tick, asked: &SpecificQuery<F::Addr>, out: &mut Vec<Action>) {
+        let (Some(link), Some(port)) = (self.links.get(asked.slot), self.ports.get_mut(asked.slot))
+        else {
+            return;
+        };
+        let Some(source) = link.source_address() else { return };
+        let version = port.querier.version(now);
+        let spec = QuerySpec::<F> {
+            version,
+            group: asked.group,
+            max_response: port.querier.rules(now).lmqi,
+            suppress: asked.suppress,
+            robustness: port.querier.robustness(),
+            query_interval: port.querier.interval(),
+            sources: &asked.sources,
+        };
+        let to = Sender { ifindex: link.ifindex, source, mtu: link.mtu };
+        send(query(&to, &spec), Kind::query(version), port, out);
+    }
+}
+
+fn send<F: Family>(messages: Vec<Transmit>, kind: Kind, port: &mut Port<F>, out: &mut Vec<Action>) {
+    for message in messages {
+        port.counters.sent(kind);
+        out.push(Action::Transmit(message));
+    }
+}
+
+/// What a host part sends: by the destination and, for reports to their group, by the version.
+fn kind_of<F: Family>(transmit: &Transmit) -> Kind {
+    match F::Addr::from_ip(transmit.destination) {
+        Some(group) if group == F::REPORTS => Kind::report(F::LAYOUT.newest),
+        Some(group) if group == F::ALL_ROUTERS => Kind::Leave,
+        Some(_) | None => Kind::report(F::LAYOUT.newest - 1),
+    }
+}
