@@ -16,7 +16,7 @@
 //! | [`Kernel::counters`] | `RTM_GETROUTE` dump of family 128 or 129, else `SIOCGETSGCNT` | `SIOCGETSGCNT`, `SIOCGETSGCNT_IN6` |
 //! | [`Kernel::reconcile`] | the same dump, `SIOCGETVIFCNT` | the same ioctls, `SIOCGETVIFCNT` |
 //! | [`Kernel::receive`] | `recvmsg` | `recvmsg` |
-//! | [`Kernel::routes`], [`Kernel::capabilities`] | none | none |
+//! | [`Kernel::routes`], [`Kernel::route_count`], [`Kernel::has_route`], [`Kernel::capabilities`] | none | none |
 //! | [`monitor`], [`Monitor::snapshot`] | `RTM_GETLINK`, `RTM_GETADDR` dumps | `sysctl` `NET_RT_IFLIST` |
 //! | [`Monitor::receive`] | netlink groups of links and addresses | `PF_ROUTE` |
 //! | [`Memberships`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP` |
@@ -74,6 +74,12 @@ pub trait Kernel: Send {
 
     /// The routes that were installed here, in no order.
     fn routes(&self, family: Af) -> Vec<Route>;
+
+    /// How many [`routes`](Self::routes) there are.
+    fn route_count(&self, family: Af) -> usize;
+
+    /// Whether a route with that key is among them.
+    fn has_route(&self, key: &RouteKey) -> bool;
 
     /// Counters of the installed routes. `bytes` is scaled down by the packets that arrived on a
     /// wrong interface, since kernels do not count their octets apart.

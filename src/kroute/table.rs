@@ -276,6 +276,14 @@ impl<S: System> Kernel for Table<S> {
         self.rows(family).routes.iter().map(|(key, shape)| shape.route(key)).collect()
     }
 
+    fn route_count(&self, family: Af) -> usize {
+        self.rows(family).routes.len()
+    }
+
+    fn has_route(&self, key: &RouteKey) -> bool {
+        self.rows(key.family()).routes.get(key).is_some()
+    }
+
     fn counters(&mut self, family: Af) -> Result<Vec<RouteCount>, Error> {
         let (system, rows) = self.parts(family);
         let routes = &rows.routes;

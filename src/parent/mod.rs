@@ -1,2 +1,291 @@
 //! The privileged process: start, dispatch, validate, supervise, reload.
+//!
+//! It never parses an octet that came from the network.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cli;
+mod dispatch;
+mod reload;
+mod sockets;
+mod start;
+mod supervise;
+pub mod validate;
+pub mod world;
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Child;
+
+use log::{debug, info, warn};
+
+pub use cli::USAGE;
+pub use start::main;
+
+use crate::config::model::{Config, Statement};
+use crate::imsg::{DescriptorKind, Notice, Transmit};
+use crate::kroute::{Kernel, Memberships, Monitor};
+use crate::sys::poll::Poll;
+use crate::sys::signals::{Request, Signals};
+use crate::sys::time::{Clock, Millis, Tick};
+use crate::wire::Af;
+use supervise::Engine;
+use world::World;
+
+/// Between two comparisons of the kernel's tables with ours.
+const RECONCILE_INTERVAL: Millis = Millis(60_000);
+/// The engine may take so long to leave upstream.
+const STOP_TIMEOUT: Millis = Millis(1500);
+
+/// What the parent does besides routing calls.
+pub trait Outside {
+    /// Starts a process with the channel; the child is killed and waited for at its end.
+    ///
+    /// # Errors
+    /// When the system cannot.
+    fn spawn(&mut self, channel: OwnedFd) -> io::Result<Option<Child>>;
+    /// An engine serves the control socket; `restarts` were there before it.
+    fn ready(&mut self, restarts: u32);
+    /// The daemon stops.
+    fn stopping(&mut self);
+    /// A new connection to syslogd, when that was restarted.
+    fn syslog(&mut self) -> Option<OwnedFd>;
+    /// Sends a packet on a raw socket for an engine that cannot.
+    ///
+    /// # Errors
+    /// When the system does not take it.
+    fn transmit(&self, socket: BorrowedFd<'_>, packet: &Transmit) -> io::Result<()>;
+}
+
+/// What a parent is made of.
+pub struct Setup {
+    /// syslog's ident.
+    pub identity: String,
+    /// Log to stderr.
+    pub foreground: bool,
+    /// Log debug messages.
+    pub verbose: bool,
+    /// Routing table, or rdomain.
+    pub table: u32,
+    /// Whom the engine becomes: uid and gid.
+    pub user: (u32, u32),
+    /// The directory that it is confined to.
+    pub chroot: String,
+    /// The file that is read at reload.
+    pub config_file: PathBuf,
+    /// Macros of the command line.
+    pub macros: Vec<(String, String)>,
+    /// What the file says.
+    pub config: Config,
+    /// Families whose routing is open, by [`Af::index`].
+    pub families: [bool; 2],
+    /// The kernel's multicast routing.
+    pub kernel: Box<dyn Kernel>,
+    /// The interface table.
+    pub monitor: Box<dyn Monitor>,
+    /// What every engine is given.
+    pub descriptors: Vec<(DescriptorKind, OwnedFd)>,
+    /// The rest of the system.
+    pub outside: Box<dyn Outside>,
+}
+
+/// The parent.
+pub struct Parent {
+    setup: Setup,
+    clock: Clock,
+    signals: Signals,
+    world: World,
+    memberships: Memberships,
+    /// Control groups that are joined, by interface.
+    joined: BTreeSet<(u32, IpAddr)>,
+    verbose: bool,
+    /// What was added and removed since start.
+    added: Vec<Statement>,
+    removed: Vec<Statement>,
+    engine: Option<Engine>,
+    /// Why the engine has to go.
+    fault: Option<String>,
+    served: bool,
+    restarts: u32,
+    failures: u32,
+    start_at: Option<Tick>,
+    stopping: Option<Tick>,
+    next_reconcile: Tick,
+    next_warning: Tick,
+    unsaid: u32,
+    /// How the daemon ends.
+    exit: Option<Result<(), String>>,
+}
+
+/// What can be read.
+struct Ready {
+    signals: bool,
+    monitor: bool,
+    kernel: [bool; 2],
+    engine: bool,
+}
+
+impl Parent {
+    /// Takes over; the first engine is started by the first [`Self::turn`].
+    ///
+    /// # Errors
+    /// What the interface table or the signals give.
+    pub fn new(mut setup: Setup) -> Result<Self, String> {
+        let star_g = Af::ALL.map(|f| setup.kernel.capabilities(f).star_g);
+        let mut world = World {
+            config: std::mem::take(&mut setup.config),
+            families: setup.families,
+            star_g,
+            transmits: cfg!(target_os = "freebsd"),
+            ..World::default()
+        };
+        world.named = world::names(&world.config);
+        world.compare(setup.monitor.snapshot().map_err(|e| e.to_string())?);
+        Ok(Self {
+            verbose: setup.verbose,
+            setup,
+            clock: Clock::new(),
+            signals: Signals::new().map_err(|e| format!("signals: {e}"))?,
+            world,
+            memberships: Memberships::new(),
+            joined: BTreeSet::new(),
+            added: Vec::new(),
+            removed: Vec::new(),
+            engine: None,
+            fault: None,
+            served: false,
+            restarts: 0,
+            failures: 0,
+            start_at: Some(Tick(0)),
+            stopping: None,
+            next_reconcile: Tick(0) + RECONCILE_INTERVAL,
+            next_warning: Tick(0),
+            unsaid: 0,
+            exit: None,
+        })
+    }
+
+    /// Waits for something to do and does it. Returns whether to go on; dropping the parent then
+    /// removes routes and vifs.
+    ///
+    /// # Errors
+    /// Why the daemon has to end.
+    pub fn turn(&mut self) -> Result<bool, String> {
+        let ready = self.wait().map_err(|e| format!("poll: {e}"))?;
+        let now = self.clock.now();
+        if ready.signals {
+            self.parent_dispatch_signals(now);
+        }
+        if ready.monitor {
+            self.parent_dispatch_monitor(now);
+        }
+        if ready.engine {
+            self.parent_dispatch_engine(now);
+        }
+        for (family, _) in Af::ALL.into_iter().zip(ready.kernel).filter(|(_, ready)| *ready) {
+            self.parent_dispatch_kernel(family);
+        }
+        if self.next_reconcile <= now {
+            self.next_reconcile = now + RECONCILE_INTERVAL;
+            self.look_after();
+        }
+        self.supervise(now);
+        self.settle_accounts(now);
+        if self.stopping.is_some_and(|at| at <= now) {
+            self.exit.get_or_insert(Ok(()));
+        }
+        self.exit.take().map_or(Ok(true), |result| result.map(|()| false))
+    }
+
+    /// Whether an engine has served.
+    #[must_use]
+    pub const fn has_served(&self) -> bool {
+        self.served
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let mut poll = Poll::new();
+        let signals: Vec<usize> =
+            self.signals.descriptors().map(|fd| poll.add(fd, false)).collect();
+        let monitor = poll.add(self.setup.monitor.descriptor(), false);
+        let kernel = Af::ALL
+            .map(|f| self.setup.kernel.descriptor(f).map(|fd: BorrowedFd<'_>| poll.add(fd, false)));
+        let engine =
+            self.engine.as_ref().map(|e| poll.add(e.channel.as_fd(), e.channel.wants_write()));
+        let due = [self.supervise_at(), Some(self.next_reconcile), self.stopping];
+        poll.wait(due.into_iter().flatten().min().map(|at| self.clock.until(at)))?;
+        Ok(Ready {
+            signals: signals.iter().any(|place| poll.readable(*place)),
+            monitor: poll.readable(monitor),
+            kernel: kernel.map(|place| place.is_some_and(|p| poll.readable(p))),
+            engine: engine.is_some_and(|place| poll.readable(place)),
+        })
+    }
+
+    fn parent_dispatch_signals(&mut self, now: Tick) {
+        for request in self.signals.pending() {
+            match request {
+                Request::Reload => self.reload(None, now),
+                Request::Stop => self.stop(now),
+                Request::Dump => self.tell(&Notice::Dump),
+            }
+        }
+    }
+
+    /// Lets the engine leave upstream, for a while; then the end.
+    fn stop(&mut self, now: Tick) {
+        if self.stopping.is_some() {
+            return;
+        }
+        info!("stopping");
+        self.setup.outside.stopping();
+        let serves = self.engine.as_ref().is_some_and(|e| e.ready.is_some());
+        self.stopping = Some(if serves { now + STOP_TIMEOUT } else { now });
+        self.tell(&Notice::Shutdown);
+    }
+
+    /// Once a minute: the kernel's tables, and whether syslogd is another one.
+    fn look_after(&mut self) {
+        for family in Af::ALL {
+            if self.world.has(family) {
+                self.reconcile(family);
+            }
+        }
+        if let Some(socket) = self.setup.outside.syslog() {
+            self.replace_syslog(socket);
+        }
+    }
+
+    fn reconcile(&mut self, family: Af) {
+        match self.setup.kernel.reconcile(family) {
+            Ok(drift) if drift.is_empty() => {}
+            Ok(drift) => {
+                debug!("{family}: the kernel's table differed: {drift:?}");
+                for key in drift.failed {
+                    let reason = "the kernel lost it and does not take it back".to_owned();
+                    self.tell(&Notice::RouteFailed { key, reason });
+                }
+            }
+            Err(e) => warn!("{family}: cannot read the kernel's table: {e}"),
+        }
+    }
+
+    fn replace_syslog(&mut self, socket: OwnedFd) {
+        let kind = DescriptorKind::Syslog;
+        if let Some(engine) = &mut self.engine
+            && let Err(e) = engine.channel.send(&Notice::Descriptor(kind), Some(socket.as_fd()))
+        {
+            self.fault.get_or_insert(e.to_string());
+        }
+        self.setup.descriptors.retain(|(k, _)| *k != kind);
+        self.setup.descriptors.push((kind, socket));
+    }
+}
+
+/// 64 bits that nobody outside can guess.
+fn chance() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,7 +1,9 @@
 //! The `log` crate's sink: stderr with -d, else syslog over a socket that is opened before chroot.
 
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -107,13 +109,19 @@ pub fn set_verbose(verbose: bool) {
     log::set_max_level(if verbose { LevelFilter::Debug } else { LevelFilter::Info });
 }
 
+/// The socket that syslogd listens at, by device and inode: another one after its restart.
+#[must_use]
+pub fn listener() -> Option<(u64, u64)> {
+    SYSLOG_PATHS.iter().find_map(|p| fs::metadata(p).ok()).map(|m| (m.dev(), m.ino()))
+}
+
 /// Connects to syslogd.
 ///
 /// # Errors
 /// When it listens nowhere, or the connection is refused.
 pub fn connect() -> io::Result<OwnedFd> {
     let socket = UnixDatagram::unbound()?;
-    let path = SYSLOG_PATHS.iter().find(|p| std::path::Path::new(p).exists());
+    let path = SYSLOG_PATHS.iter().find(|p| fs::metadata(p).is_ok());
     socket.connect(path.ok_or(io::ErrorKind::NotFound)?)?;
     Ok(socket.into())
 }

@@ -6,6 +6,8 @@ pub mod passing;
 pub mod paths;
 pub mod poll;
 pub mod sandbox;
+pub mod service;
+pub mod signals;
 pub mod socket;
 pub mod spawn;
 pub mod time;

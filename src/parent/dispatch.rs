@@ -1,0 +1,336 @@
+//! What comes in: orders of the engine, questions of the kernel, changes of the interfaces.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+
+use log::{debug, info, warn};
+
+use super::Parent;
+use super::validate::{Gravity, Refusal};
+use crate::config::model::Statement;
+use crate::imsg::{DescriptorKind, Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
+use crate::kroute::{FromKernel, Interface, Route, RouteKey};
+use crate::sys::time::Tick;
+use crate::wire::Af;
+
+/// Octets that may wait for the engine while questions of the kernel are passed on; the kernel asks
+/// again.
+const MAX_UPCALL_BACKLOG: usize = 1 << 20;
+/// Run-time statements at most.
+const MAX_RUN_TIME: usize = 65_536;
+
+impl Parent {
+    /// Reads orders and carries them out. A bad one ends the engine.
+    pub(super) fn parent_dispatch_engine(&mut self, now: Tick) {
+        let Some(engine) = &mut self.engine else { return };
+        let mut orders = Vec::new();
+        let open = engine.channel.receive(|order, _| orders.push(order));
+        for order in orders {
+            if let Err(refusal) = self.obey(order, now) {
+                self.fault.get_or_insert(format!("it sent a bad order: {refusal}"));
+                return;
+            }
+        }
+        match open {
+            Ok(true) => {}
+            Ok(false) => _ = self.fault.get_or_insert("it is gone".to_owned()),
+            Err(e) => _ = self.fault.get_or_insert(format!("it sent a bad frame: {e}")),
+        }
+    }
+
+    fn obey(&mut self, order: Order, now: Tick) -> Result<(), Refusal> {
+        match order {
+            Order::Ready => self.ready(now),
+            Order::AddVif { family, ifindex } => self.add_vif(family, ifindex),
+            Order::DeleteVif { family, ifindex } => {
+                let checked = self.world.check_vif(family, ifindex);
+                if self.pass(checked)?.is_none() {
+                    self.delete_vif(family, ifindex);
+                }
+                Ok(())
+            }
+            Order::SetRoute(route) => self.set_route(&route, now),
+            Order::DeleteRoute(key) => self.delete_route(&key),
+            Order::ReadCounters(family) => self.read_counters(family),
+            Order::Add { client, statement } => {
+                self.change_statement(client, true, statement);
+                Ok(())
+            }
+            Order::Remove { client, statement } => {
+                self.change_statement(client, false, statement);
+                Ok(())
+            }
+            Order::Reload { client } => {
+                self.reload(Some(client), now);
+                Ok(())
+            }
+            Order::Log { verbose } => {
+                self.set_verbose(verbose);
+                Ok(())
+            }
+            Order::Stop => {
+                self.stop(now);
+                Ok(())
+            }
+            Order::Pong(number) => {
+                let answers = self.engine.as_mut().is_some_and(|e| e.pong(number, now));
+                answers.then_some(()).ok_or(Refusal::OutOfTurn("pong"))
+            }
+            Order::Members(any) => {
+                if let Some(engine) = &mut self.engine {
+                    engine.members(any, now);
+                }
+                Ok(())
+            }
+            Order::Transmit(packet) => self.transmit(&packet),
+            Order::Finished => self.finished(now),
+        }
+    }
+
+    /// Tells a late or too big request, which is answered with the reason, from a forged one.
+    fn pass<T>(&self, checked: Result<T, Refusal>) -> Result<Option<Refusal>, Refusal> {
+        let Err(refusal) = checked else { return Ok(None) };
+        let settled = self.engine.as_ref().is_none_or(super::supervise::Engine::is_settled);
+        match refusal.gravity() {
+            Gravity::Forged => Err(refusal),
+            Gravity::Stale if settled => Err(refusal),
+            Gravity::Stale | Gravity::Limit => {
+                debug!("refused: {refusal}");
+                Ok(Some(refusal))
+            }
+        }
+    }
+
+    fn ready(&mut self, now: Tick) -> Result<(), Refusal> {
+        if self.engine.as_ref().is_none_or(|e| e.ready.is_some()) {
+            return Err(Refusal::OutOfTurn("ready"));
+        }
+        self.engine_is_ready(now);
+        Ok(())
+    }
+
+    fn finished(&mut self, now: Tick) -> Result<(), Refusal> {
+        if self.stopping.is_none() {
+            return Err(Refusal::OutOfTurn("finished"));
+        }
+        self.stopping = Some(now);
+        Ok(())
+    }
+
+    fn add_vif(&mut self, family: Af, ifindex: u32) -> Result<(), Refusal> {
+        let checked = self.world.check_add_vif(family, ifindex).cloned();
+        let result = match checked {
+            Ok(interface) => self.make_vif(family, &interface),
+            Err(refusal) => match self.pass::<()>(Err(refusal))? {
+                Some(late) => Err(late.to_string()),
+                None => return Ok(()),
+            },
+        };
+        self.tell(&Notice::Vif { family, ifindex, result });
+        Ok(())
+    }
+
+    /// An engine that is new asks for vifs that are there.
+    fn make_vif(&mut self, family: Af, interface: &Interface) -> Result<u16, String> {
+        if let Some(number) = self.world.vifs(family).get(&interface.ifindex) {
+            return Ok(*number);
+        }
+        let number = self.setup.kernel.add_vif(family, interface).map_err(|e| e.to_string())?;
+        self.world.vifs_mut(family).insert(interface.ifindex, number);
+        self.join_control_groups();
+        Ok(number)
+    }
+
+    pub(super) fn delete_vif(&mut self, family: Af, ifindex: u32) {
+        if let Err(e) = self.setup.kernel.delete_vif(family, ifindex) {
+            debug!("{e}");
+        }
+        self.world.vifs_mut(family).remove(&ifindex);
+        self.join_control_groups();
+    }
+
+    /// Joins what routers listen to on each vif, and leaves it where there is none any more: a
+    /// membership of any socket of the host makes the engine's raw sockets hear the group.
+    pub(super) fn join_control_groups(&mut self) {
+        let mut wanted = std::collections::BTreeSet::new();
+        for family in Af::ALL {
+            for ifindex in self.world.vifs(family).keys() {
+                let interface = self.world.interfaces.get(ifindex);
+                let Some(settings) = interface.and_then(|i| self.world.settings(i)) else {
+                    continue;
+                };
+                let groups = control_groups(family);
+                let mrdisc = groups.len().saturating_sub(usize::from(!settings.mrdisc));
+                wanted.extend(groups.into_iter().take(mrdisc).map(|g| (*ifindex, g)));
+            }
+        }
+        for (ifindex, group) in self.joined.difference(&wanted) {
+            // Fails when the interface is gone, and the membership with it.
+            if let Err(e) = self.memberships.leave(*ifindex, *group, None) {
+                debug!("leave {group}: {e}");
+            }
+        }
+        for (ifindex, group) in wanted.difference(&self.joined) {
+            if let Err(e) = self.memberships.join(*ifindex, *group, None) {
+                warn!("cannot join {group} on interface {ifindex}: {e}");
+            }
+        }
+        self.joined = wanted;
+    }
+
+    fn set_route(&mut self, route: &Route, now: Tick) -> Result<(), Refusal> {
+        let kernel = &mut self.setup.kernel;
+        let family = route.key.family();
+        let again = usize::from(kernel.has_route(&route.key));
+        let others = kernel.route_count(family).saturating_sub(again);
+        let checked = self.world.check_route(route, others);
+        let reason = match self.pass(checked)? {
+            Some(refusal) => refusal.to_string(),
+            None => match self.setup.kernel.set_route(route) {
+                Ok(()) => return Ok(()),
+                Err(e) => {
+                    self.warn_of_route(&route.key, &e.to_string(), now);
+                    e.to_string()
+                }
+            },
+        };
+        self.tell(&Notice::RouteFailed { key: route.key, reason });
+        Ok(())
+    }
+
+    fn delete_route(&mut self, key: &RouteKey) -> Result<(), Refusal> {
+        self.world.check_key(key)?;
+        if let Err(e) = self.setup.kernel.delete_route(key) {
+            debug!("{e}");
+        }
+        Ok(())
+    }
+
+    /// One line a second at most.
+    fn warn_of_route(&mut self, key: &RouteKey, reason: &str, now: Tick) {
+        if now < self.next_warning {
+            self.unsaid = self.unsaid.saturating_add(1);
+            return;
+        }
+        let source = key.source.map_or_else(|| "*".to_owned(), |s| s.to_string());
+        warn!(
+            "route ({source}, {}): {reason}; {} more since the last line",
+            key.group, self.unsaid
+        );
+        self.unsaid = 0;
+        self.next_warning = now + crate::sys::time::Millis(1000);
+    }
+
+    fn read_counters(&mut self, family: Af) -> Result<(), Refusal> {
+        self.world.check_family(family)?;
+        let counters = self.setup.kernel.counters(family).unwrap_or_else(|e| {
+            debug!("{e}");
+            Vec::new()
+        });
+        let mut parts = counters.chunks(MAX_COUNTERS).peekable();
+        if parts.peek().is_none() {
+            self.tell(&Notice::Counters { family, entries: Vec::new(), last: true });
+        }
+        while let Some(part) = parts.next() {
+            let last = parts.peek().is_none();
+            self.tell(&Notice::Counters { family, entries: part.to_vec(), last });
+        }
+        Ok(())
+    }
+
+    fn change_statement(&mut self, client: u32, add: bool, statement: Statement) {
+        let result = self.apply_statement(add, &statement);
+        if result.is_ok() {
+            let (here, there) = if add {
+                (&mut self.added, &mut self.removed)
+            } else {
+                (&mut self.removed, &mut self.added)
+            };
+            there.retain(|s| *s != statement);
+            here.push(statement.clone());
+        }
+        self.tell(&Notice::Statement { client, add, statement, result });
+    }
+
+    fn apply_statement(&mut self, add: bool, statement: &Statement) -> Result<(), String> {
+        if self.added.len().max(self.removed.len()) >= MAX_RUN_TIME {
+            return Err(format!("{MAX_RUN_TIME} run-time changes at most: put them in the file"));
+        }
+        if !add {
+            return self.world.config.remove(statement);
+        }
+        self.world.check_statement(statement)?;
+        self.world.config.add(statement)
+    }
+
+    pub(super) fn set_verbose(&mut self, verbose: bool) {
+        self.verbose = verbose;
+        crate::sys::log::set_verbose(verbose);
+        info!("log {}", if verbose { "verbose" } else { "brief" });
+    }
+
+    fn transmit(&self, packet: &Transmit) -> Result<(), Refusal> {
+        self.world.check_transmit(packet)?;
+        let kind = match Af::of(packet.destination) {
+            Af::Ip4 => DescriptorKind::Igmp,
+            Af::Ip6 => DescriptorKind::Icmp6,
+        };
+        let socket = self.setup.descriptors.iter().find(|(k, _)| *k == kind);
+        if let Some((_, socket)) = socket
+            && let Err(e) = self.setup.outside.transmit(socket.as_fd(), packet)
+        {
+            debug!("send to {}: {e}", packet.destination);
+        }
+        Ok(())
+    }
+
+    /// Passes on what the kernel asks.
+    pub(super) fn parent_dispatch_kernel(&mut self, family: Af) {
+        let mut asked = Vec::new();
+        if let Err(e) = self.setup.kernel.receive(family, &mut asked) {
+            debug!("{e}");
+        }
+        for message in asked {
+            let backlog = self.engine.as_ref().map_or(0, |e| e.channel.queued());
+            if backlog > MAX_UPCALL_BACKLOG {
+                return;
+            }
+            self.tell(&match message {
+                FromKernel::Upcall(upcall) => Notice::Upcall(upcall),
+                FromKernel::Igmp { ifindex, bytes } => {
+                    Notice::Igmp(Packet { ifindex, envelope: Envelope::Ip4, bytes })
+                }
+            });
+        }
+    }
+
+    /// Passes on what changed of the interfaces that the configuration names.
+    pub(super) fn parent_dispatch_monitor(&mut self, now: Tick) {
+        let mut changes = Vec::new();
+        if let Err(e) = self.setup.monitor.receive(&mut changes) {
+            warn!("{e}");
+        }
+        let told: Vec<_> = changes.into_iter().filter_map(|c| self.world.change(c)).collect();
+        if told.is_empty() {
+            return;
+        }
+        for change in told {
+            self.tell(&Notice::Interface(change));
+        }
+        self.unsettle(now);
+    }
+}
+
+/// What routers listen to, the group of MRDISC last. RFC 9776, section 4.2; RFC 4286, section 2.
+const fn control_groups(family: Af) -> [IpAddr; 3] {
+    const fn v6(last: u16) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, last))
+    }
+    const fn v4(last: u8) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(224, 0, 0, last))
+    }
+    match family {
+        Af::Ip4 => [v4(2), v4(22), v4(106)],
+        Af::Ip6 => [v6(2), v6(0x16), v6(0x6a)],
+    }
+}

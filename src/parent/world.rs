@@ -1,0 +1,116 @@
+//! What the parent knows, and checks requests against: the configuration in force, the interfaces
+//! that it names, the vifs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::model::{Config, Pattern, Role, Settings};
+use crate::kroute::{Interface, InterfaceChange};
+use crate::wire::Af;
+
+/// What the parent knows.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The configuration in force, run-time additions included.
+    pub config: Config,
+    /// Interfaces that the administrator's file names; run-time statements may name no others.
+    pub named: Vec<Pattern>,
+    /// The interfaces that the configuration names, by index.
+    pub interfaces: BTreeMap<u32, Interface>,
+    /// The vifs and their numbers, by [`Af::index`]; also of interfaces that are gone, until the
+    /// engine says so.
+    pub vifs: [BTreeMap<u32, u16>; 2],
+    /// Whether the kernel's routing is open, by [`Af::index`].
+    pub families: [bool; 2],
+    /// (*,G) entries can be made, by [`Af::index`].
+    pub star_g: [bool; 2],
+    /// The engine cannot send by itself.
+    pub transmits: bool,
+}
+
+impl World {
+    /// Whether the family's routing is open.
+    #[must_use]
+    pub const fn has(&self, family: Af) -> bool {
+        let [ipv4, ipv6] = self.families;
+        match family {
+            Af::Ip4 => ipv4,
+            Af::Ip6 => ipv6,
+        }
+    }
+
+    /// The vifs of the family.
+    #[must_use]
+    pub const fn vifs(&self, family: Af) -> &BTreeMap<u32, u16> {
+        let [ipv4, ipv6] = &self.vifs;
+        match family {
+            Af::Ip4 => ipv4,
+            Af::Ip6 => ipv6,
+        }
+    }
+
+    /// The vifs of the family, to change.
+    pub const fn vifs_mut(&mut self, family: Af) -> &mut BTreeMap<u32, u16> {
+        let [ipv4, ipv6] = &mut self.vifs;
+        match family {
+            Af::Ip4 => ipv4,
+            Af::Ip6 => ipv6,
+        }
+    }
+
+    /// What holds for an interface; `None` when nothing names it or it is disabled.
+    #[must_use]
+    pub fn settings(&self, interface: &Interface) -> Option<Settings> {
+        self.config.resolve(&interface.name).filter(|s| s.role != Role::Disabled)
+    }
+
+    /// Takes a change of the interface table; returns what the engine is to be told, if anything.
+    pub fn change(&mut self, change: InterfaceChange) -> Option<InterfaceChange> {
+        match change {
+            InterfaceChange::Present(interface) => self.present(interface),
+            InterfaceChange::Gone { ifindex } => {
+                self.interfaces.remove(&ifindex).map(|_| InterfaceChange::Gone { ifindex })
+            }
+        }
+    }
+
+    /// An interface that was renamed to one that nothing names is gone.
+    fn present(&mut self, interface: Interface) -> Option<InterfaceChange> {
+        let ifindex = interface.ifindex;
+        if self.config.resolve(&interface.name).is_none() {
+            return self.change(InterfaceChange::Gone { ifindex });
+        }
+        let before = self.interfaces.insert(ifindex, interface.clone());
+        (before.as_ref() != Some(&interface)).then_some(InterfaceChange::Present(interface))
+    }
+
+    /// Compares a whole interface table with what is known; returns what the engine is to be told.
+    pub fn compare(&mut self, table: Vec<Interface>) -> Vec<InterfaceChange> {
+        let there: BTreeSet<u32> = table.iter().map(|i| i.ifindex).collect();
+        let gone: Vec<u32> =
+            self.interfaces.keys().copied().filter(|i| !there.contains(i)).collect();
+        let gone = gone.into_iter().map(|ifindex| InterfaceChange::Gone { ifindex });
+        let changes = gone.chain(table.into_iter().map(InterfaceChange::Present));
+        changes.filter_map(|c| self.change(c)).collect()
+    }
+}
+
+/// Every interface that a configuration names, once.
+#[must_use]
+pub fn names(config: &Config) -> Vec<Pattern> {
+    let blocks = config.interfaces.iter().map(|b| &b.name);
+    let joins = config.mgroups.iter().map(|m| &m.from);
+    let routes = config.mroutes.iter().flat_map(|r| std::iter::once(&r.from).chain(&r.to));
+    let all: BTreeSet<&str> = blocks.chain(joins).chain(routes).map(|p| p.0.as_str()).collect();
+    all.into_iter().map(|name| Pattern(name.to_owned())).collect()
+}
+
+/// The families that some interface uses.
+#[must_use]
+pub fn families(config: &Config) -> [bool; 2] {
+    let used: Vec<Settings> = names(config)
+        .iter()
+        .filter_map(|p| config.resolve(&p.0))
+        .filter(|s| s.role != Role::Disabled)
+        .collect();
+    [used.iter().any(|s| s.ipv4), used.iter().any(|s| s.ipv6)]
+}
