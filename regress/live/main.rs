@@ -4,8 +4,11 @@
 //! neither holds they fail and say so.
 #![cfg(target_os = "linux")]
 
+mod load;
 mod membership;
 #[allow(dead_code, unreachable_pub, reason = "the demo shares it; each uses a part")]
 mod net;
 mod process;
 mod protocol;
+mod recovery;
+mod reload;
