@@ -127,9 +127,14 @@ impl<S: System> Table<S> {
     }
 
     fn remove(&mut self, lookup: &RouteKey) -> Result<(), Error> {
+        let by_group = self.system.capabilities(lookup.family()).key == MfcKey::Group;
         let (system, rows) = self.parts(lookup.family());
-        let Some(shape) = rows.routes.get(lookup) else { return Ok(()) };
-        let parent = rows.number(shape.incoming).unwrap_or_default();
+        let parent = match rows.routes.get(lookup) {
+            Some(shape) => rows.number(shape.incoming).unwrap_or_default(),
+            // There may be one of the kernel's own making, which keeps it from asking.
+            None if by_group => 0,
+            None => return Ok(()),
+        };
         system.delete_entry(lookup, parent).map_err(Error::system("delete a multicast route"))?;
         rows.routes.remove(lookup);
         rows.stale.remove(lookup);
