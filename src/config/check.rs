@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ipnet::IpNet;
 
-use super::model::{Config, InterfaceBlock, Overrides, Pattern, Role, Rule};
+use super::model::{Config, InterfaceBlock, Mroute, Overrides, Pattern, Role, Rule};
 use super::parse::{BlockPlaces, Places};
 use super::routes::{Loops, RouteKey, Search, covering};
 use super::source::{Loc, Report};
-use super::value::{never_forwarded, show_net, show_time};
+use super::value::{ALL_V4, ALL_V6, never_forwarded, show_net, show_time};
 use crate::sys::time::Millis;
 
 /// Rules of an interface that are compared with those before them.
@@ -126,8 +126,8 @@ fn check_block(config: &Config, block: &InterfaceBlock, at: &BlockPlaces, report
     for (join, at) in block.static_groups.iter().zip(&at.static_groups) {
         warn_off(config, Some(block), &block.name, join.group, (*at, report));
     }
-    let v6 = is_on(config, Some(block), super::value::ALL_V6);
-    if let Some(at) = at.settings.get("threshold").filter(|_| v6) {
+    let without_effect = block.threshold > Some(1) && is_on(config, Some(block), ALL_V6);
+    if let Some(at) = at.settings.get("threshold").filter(|_| without_effect) {
         report.warn(*at, "kernels enforce a threshold for IPv4 only");
     }
 }
@@ -172,12 +172,13 @@ fn check_upstreams(config: &Config, places: &Places, report: &mut Report) {
         if block.role != Role::Upstream || at.bad {
             continue;
         }
-        let everything = [super::value::ALL_V4, super::value::ALL_V6];
+        let everything = [ALL_V4, ALL_V6];
         let groups = if block.groups.is_empty() { &everything[..] } else { &block.groups };
         let preference = block.preference.unwrap_or(1);
         for group in groups.iter().filter(|g| is_on(config, Some(block), **g)) {
             let here = (block.name.0.as_str(), at.role.unwrap_or(at.name));
-            if let Some((name, first)) = seen.insert((*group, preference), here) {
+            let other = seen.insert((*group, preference), here);
+            if let Some((name, first)) = other.filter(|(name, _)| *name != here.0) {
                 let first = report.place(first);
                 report.error(here.1, format!(
                     "'{name}' ({first}) is an upstream for {group} of preference {preference} too: \
@@ -213,14 +214,20 @@ pub(super) fn can_join(name: &Pattern, block: Option<&InterfaceBlock>) -> Result
 }
 
 fn check_routes(config: &Config, places: &Places, blocks: &Blocks<'_>, report: &mut Report) {
-    let mut seen: HashMap<RouteKey, Loc> = HashMap::new();
+    let mut seen: HashMap<RouteKey, (&Mroute, Loc)> = HashMap::new();
     let mut loops = Loops::new(&config.mroutes);
     let (mut told, mut unknown) = (BTreeSet::new(), false);
     for (route, at) in config.mroutes.iter().zip(&places.mroutes) {
-        if let Some(first) = seen.insert(RouteKey::of(route), *at) {
+        let key = RouteKey::of(route);
+        let exact = key.is_exact();
+        if let Some((other, first)) = seen.insert(key, (route, *at)) {
             let first = report.place(first);
-            report
-                .error(*at, format!("a static route for the same source and group is at {first}"));
+            if exact || !same_interfaces(other, route) {
+                let message = format!("a static route for the same source and group is at {first}");
+                report.error(*at, message);
+            } else {
+                report.warn(*at, format!("this static route is said already, at {first}"));
+            }
         }
         for name in std::iter::once(&route.from).chain(&route.to) {
             let block = blocks.of(name);
@@ -246,6 +253,10 @@ fn check_routes(config: &Config, places: &Places, blocks: &Blocks<'_>, report: &
     if let Some(at) = places.mroutes.last().filter(|_| unknown) {
         report.warn(*at, "too many static routes between the same interfaces to rule out loops");
     }
+}
+
+fn same_interfaces(a: &Mroute, b: &Mroute) -> bool {
+    a.to.len() == b.to.len() && a.to.iter().all(|name| b.to.contains(name))
 }
 
 /// Names a loop by its interfaces.

@@ -51,7 +51,8 @@ impl Files for Disk {
     }
 
     fn glob(&mut self, pattern: &Path) -> Result<Vec<PathBuf>, String> {
-        let folder = folder_of(pattern);
+        let folder = pattern.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new("."));
         let wanted = pattern.file_name().map(OsString::from).unwrap_or_default();
         let wanted = wanted.to_string_lossy();
         let mut found = Vec::new();
@@ -82,11 +83,6 @@ impl Disk {
             Some(_) | None => Ok(identity),
         }
     }
-}
-
-/// The folder that a path is in, `.` where it names none.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Refuses what others may write to, and what is no file.

@@ -58,23 +58,20 @@ const LOCAL: [&str; 11] = [
 pub(super) enum Context {
     Global,
     Local,
+    /// Before a brace.
+    Head,
 }
 
-/// The statement's pair: the one below `global` or `local`.
+/// The pair of the statement; of `interface NAME`, that of the name.
 pub(super) fn statement(text: &str, context: Context) -> Result<Pair<'_, Rule>, Fault> {
-    let rule = match context {
-        Context::Global => Rule::global,
-        Context::Local => Rule::local,
+    let (form, place) = match context {
+        Context::Global => (Rule::global, 0),
+        Context::Local => (Rule::local, 0),
+        Context::Head => (Rule::head, 1),
     };
-    let top = Grammar::parse(rule, text).map_err(|e| explain(&e, text, context))?.next();
-    top.and_then(|top| top.into_inner().next()).ok_or_else(|| (0, "empty statement".to_owned()))
-}
-
-/// The name in `interface NAME`.
-pub(super) fn head(text: &str) -> Result<Pair<'_, Rule>, Fault> {
-    let top =
-        Grammar::parse(Rule::head, text).map_err(|e| explain(&e, text, Context::Global))?.next();
-    top.and_then(|top| top.into_inner().nth(1)).ok_or_else(|| (0, "empty statement".to_owned()))
+    let top = Grammar::parse(form, text).map_err(|e| explain(&e, text, context))?.next();
+    top.and_then(|top| top.into_inner().nth(place))
+        .ok_or_else(|| (0, "a word is missing".to_owned()))
 }
 
 /// Where the statement went wrong, what was expected and what stands there.
@@ -102,15 +99,19 @@ fn explain(error: &Error<Rule>, text: &str, context: Context) -> Fault {
 
 /// Tells of a statement whose first word the grammar does not know there.
 fn unknown(word: &str, context: Context) -> String {
-    let settings = || SETTINGS.iter().map(|s| s.word);
+    let settings = SETTINGS.iter().filter(|_| context != Context::Head).map(|s| s.word);
     let (here, elsewhere, place) = match context {
         Context::Global => (&GLOBAL[..], &LOCAL[..], "belongs in an interface block"),
         Context::Local => (&LOCAL[..], &GLOBAL[..], "cannot stand in an interface block"),
+        Context::Head if nearest(word, ["interface"].into_iter()).is_none() => {
+            return "only 'interface' and a name can stand before '{'".to_owned();
+        }
+        Context::Head => (&["interface"][..], &[][..], ""),
     };
     if elsewhere.contains(&word) && !here.contains(&word) {
         return format!("'{word}' {place}");
     }
-    match nearest(word, here.iter().copied().chain(settings())) {
+    match nearest(word, here.iter().copied().chain(settings)) {
         Some(near) => format!("unknown word '{word}'; did you mean '{near}'?"),
         None => format!("unknown word '{word}'"),
     }

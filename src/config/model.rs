@@ -200,7 +200,7 @@ pub struct Mroute {
 }
 
 /// Which sources a static route is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceMatch {
     /// Any.
     Any,

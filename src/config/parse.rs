@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::files::{Disk, Files, folder_of, is_pattern};
-use super::grammar::{Context, Fault, KEYWORDS, head, statement};
+use super::files::{Disk, Files, is_pattern};
+use super::grammar::{Context, Fault, KEYWORDS, statement};
 use super::model::{Config, InterfaceBlock, Overrides, Pattern, Role};
 use super::scan::{End, Macros, Piece, Scanner};
 use super::source::{Errors, Loc, Report};
@@ -148,7 +148,7 @@ impl Loader<'_> {
         let file = self.report.add_source(name.clone(), Rc::clone(&text));
         self.read.push(identity.clone());
         self.chain.push((identity, name));
-        self.statements(text, file, folder_of(path));
+        self.statements(text, file, path.parent().unwrap_or(Path::new("")));
         self.chain.pop();
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Loader<'_> {
                     self.report.error(piece.end_loc, "'}' without a '{' before it");
                 }
             }
-            (Some((index, _)), End::Open) if !piece.bad && head(&piece.text).is_ok() => {
+            (Some((index, _)), End::Open) if is_head(piece) => {
                 self.report.error(piece.start(), "expected '}' before the next interface");
                 self.spoil(index);
                 self.open(piece, state);
@@ -221,7 +221,7 @@ impl Loader<'_> {
     /// The block that the head names; one without a name where there is an error.
     fn head(&mut self, piece: &Piece) -> usize {
         if !piece.bad {
-            let named = head(&piece.text).and_then(|pair| {
+            let named = statement(&piece.text, Context::Head).and_then(|pair| {
                 let at = pair.as_span().start();
                 parse_name(&unquote(pair.as_str())).map(|name| (at, name)).map_err(|m| (at, m))
             });
@@ -282,7 +282,7 @@ impl Loader<'_> {
 
     /// `interface NAME` without a brace on the line.
     fn headless(&mut self, piece: &Piece, state: &mut State) {
-        match head(&piece.text) {
+        match statement(&piece.text, Context::Head) {
             Ok(_) => {
                 self.report.error(piece.end_loc, "expected '{' on the same line");
                 state.headless = Some(self.head(piece));
@@ -384,6 +384,11 @@ impl Loader<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether it is `interface NAME`.
+fn is_head(piece: &Piece) -> bool {
+    !piece.bad && statement(&piece.text, Context::Head).is_ok()
 }
 
 fn twice(word: &str, first: &str) -> String {

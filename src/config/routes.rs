@@ -19,23 +19,24 @@ const MAX_LOOP: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RouteKey {
     from: Option<Pattern>,
-    source: Option<IpNet>,
+    source: SourceMatch,
     group: GroupSet,
 }
 
 impl RouteKey {
     pub(super) fn of(route: &Mroute) -> Self {
-        let source = match &route.source {
-            SourceMatch::Net(net) => Some(*net),
-            SourceMatch::Any | SourceMatch::Except(_) => None,
+        let host = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
+        let one = match (&route.source, &route.group) {
+            (SourceMatch::Net(source), GroupSet::Net(group)) => host(source) && host(group),
+            (SourceMatch::Any | SourceMatch::Except(_) | SourceMatch::Net(_), _) => false,
         };
-        let host = |net: IpNet| net.prefix_len() == net.max_prefix_len();
-        let one_group = match route.group {
-            GroupSet::Net(net) => host(net),
-            GroupSet::Scopes(_) => false,
-        };
-        let one = one_group && source.is_some_and(host);
-        Self { from: (!one).then(|| route.from.clone()), source, group: route.group }
+        let from = (!one).then(|| route.from.clone());
+        Self { from, source: route.source.clone(), group: route.group }
+    }
+
+    /// Whether it is for one source and one group.
+    pub(super) const fn is_exact(&self) -> bool {
+        self.from.is_none()
     }
 }
 

@@ -320,7 +320,7 @@ fn odd(piece: &mut Piece, c: char, loc: Loc, report: &mut Report) {
                 '\\' => "a backslash can stand only at the end of a line".to_owned(),
                 '$' => "macros are not expanded inside quotes".to_owned(),
                 c if c.is_control() => format!("control character 0x{:02x}", u32::from(c)),
-                c => format!("'{c}' can stand only inside quotes"),
+                c => format!("{c:?} can stand only inside quotes"),
             },
         );
     }

@@ -11,7 +11,7 @@ pub const MAX_WARNINGS: usize = 100;
 const MAX_SHOWN: usize = 120;
 
 /// A place in one of the texts of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Loc {
     pub(super) file: u32,
     pub(super) offset: u32,
@@ -45,7 +45,7 @@ impl Display for Error {
     }
 }
 
-/// All that is wrong with a configuration, in the order in which it was found.
+/// All that is wrong with a configuration, file by file in the order of the lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
@@ -72,7 +72,7 @@ struct Source {
 #[derive(Default)]
 pub(super) struct Report {
     sources: Vec<Source>,
-    errors: Vec<Error>,
+    errors: Vec<(Loc, Error)>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -94,11 +94,12 @@ impl Report {
         let (line, column, text) = source.place(at.offset);
         let excerpt = Some(shown(text, column));
         let file = source.name.clone();
-        self.errors.push(Error { file, line, column, message: message.into(), excerpt });
+        self.errors.push((at, Error { file, line, column, message: message.into(), excerpt }));
     }
 
     pub(super) fn file_error(&mut self, file: String, message: String) {
-        self.errors.push(Error { file, line: 0, column: 0, message, excerpt: None });
+        let last = Loc { file: u32::MAX, offset: u32::MAX };
+        self.errors.push((last, Error { file, line: 0, column: 0, message, excerpt: None }));
     }
 
     pub(super) fn warn(&mut self, at: Loc, message: impl Display) {
@@ -120,10 +121,11 @@ impl Report {
             return Ok(self.warnings);
         }
         if self.errors.len() >= MAX_ERRORS {
-            let file = self.errors.last().map_or_else(String::new, |e| e.file.clone());
+            let file = self.sources.first().map_or_else(String::new, |s| s.name.clone());
             self.file_error(file, "too many errors, the rest is not shown".into());
         }
-        Err(Errors(self.errors))
+        self.errors.sort_by_key(|(at, _)| *at);
+        Err(Errors(self.errors.into_iter().map(|(_, error)| error).collect()))
     }
 }
 

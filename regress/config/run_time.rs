@@ -1,0 +1,181 @@
+//! Statements added and removed at run time, the difference between configurations, reload.
+
+use mcast_proxy::config::model::{Config, Mgroup, Mroute, Statement};
+use mcast_proxy::config::{diff, keep_run_time, print};
+
+use crate::parse;
+
+fn config(text: &str) -> Config {
+    parse(text).unwrap_or_else(|e| panic!("{e}")).config
+}
+
+fn mroute(text: &str) -> Statement {
+    let route: Mroute = config(text).mroutes.remove(0);
+    Statement::Mroute(route)
+}
+
+fn join(text: &str) -> Statement {
+    let join: Mgroup = config(text).mgroups.remove(0);
+    Statement::Join(join)
+}
+
+const BASE: &str = "\
+interface up { upstream }
+interface down { downstream }
+interface off { disabled }
+interface \"vlan*\" { downstream; threshold 3 }
+mroute from up group 225.0.0.0/24 to a
+mroute from up source 10.0.0.1 group 225.1.0.1 to a
+";
+
+/// What the configuration has more than the base, printed.
+fn beyond_base(changed: &Config) -> Vec<String> {
+    let base = print(&config(BASE));
+    print(changed).lines().filter(|l| !base.contains(l)).map(str::to_owned).collect()
+}
+
+#[test]
+fn added_statements_are_those_of_the_file() {
+    let mut now = config(BASE);
+    now.add(&mroute("mroute from up group 226.0.0.1 to b")).unwrap();
+    now.add(&join("mgroup from up group 226.0.0.1")).unwrap();
+    now.add(&join("mgroup from down group 226.0.0.2")).unwrap();
+    assert_eq!(
+        beyond_base(&now),
+        [
+            "\tstatic-group 226.0.0.2",
+            "mgroup from up group 226.0.0.1",
+            "mroute from up group 226.0.0.1 to b",
+        ]
+    );
+    assert_eq!(config(&print(&now)), now);
+    now.remove(&mroute("mroute from up group 226.0.0.1 to b")).unwrap();
+    now.remove(&join("mgroup from up group 226.0.0.1")).unwrap();
+    now.remove(&join("mgroup from down group 226.0.0.2")).unwrap();
+    assert_eq!(now, config(BASE));
+}
+
+#[test]
+fn a_join_below_a_pattern_gets_a_block_of_its_own() {
+    let mut now = config(BASE);
+    let added = join("mgroup from vlan5 group 226.0.0.2");
+    now.add(&added).unwrap();
+    let own = now.resolve("vlan5").unwrap();
+    assert_eq!((own.threshold, own.static_groups.len()), (3, 1));
+    assert_eq!(now.resolve("vlan6").unwrap().static_groups.len(), 0);
+    assert_eq!(config(&print(&now)), now);
+    now.remove(&added).unwrap();
+    assert_eq!(now, config(BASE));
+}
+
+#[test]
+fn outgoing_interfaces_are_added_to_a_route_and_taken_out() {
+    let mut now = config(BASE);
+    now.add(&mroute("mroute from up group 225.0.0.0/24 to b c")).unwrap();
+    assert_eq!(beyond_base(&now), ["mroute from up group 225.0.0.0/24 to a b c"]);
+    now.remove(&mroute("mroute from up group 225.0.0.0/24 to a b")).unwrap();
+    assert_eq!(beyond_base(&now), ["mroute from up group 225.0.0.0/24 to c"]);
+    let Statement::Mroute(mut route) = mroute("mroute from up group 225.0.0.0/24 to c") else {
+        panic!("not a route");
+    };
+    route.to.clear();
+    now.remove(&Statement::Mroute(route)).unwrap();
+    assert_eq!(now.mroutes.len(), 1);
+}
+
+#[test]
+fn what_the_file_refuses_is_refused_at_run_time() {
+    let refused = |statement: &Statement| {
+        let mut now = config(BASE);
+        let why = now.add(statement).unwrap_err();
+        assert_eq!(now, config(BASE), "changed although refused");
+        why
+    };
+    let exists = "there is a static route for the same source and group: ";
+    let exact = "mroute from up source 10.0.0.1 group 225.1.0.1 to a";
+    assert_eq!(refused(&mroute(exact)), format!("{exists}{exact}"));
+    let other = mroute("mroute from b source 10.0.0.1 group 225.1.0.1 to a");
+    assert_eq!(refused(&other), format!("{exists}{exact}"));
+    assert_eq!(refused(&mroute("mroute from up group 226.0.0.1 to off")), "'off' is disabled");
+    assert_eq!(refused(&join("mgroup from off group 226.0.0.1")), "'off' is disabled");
+    let back = mroute("mroute from a group 225.0.0.7 to up");
+    assert_eq!(refused(&back), "a loop among static routes: a -> up -> a");
+    let Statement::Join(mut wide) = join("mgroup from up group 226.0.0.1") else {
+        panic!("not a join");
+    };
+    wide.group.group = "226.0.0.0/19".parse().unwrap();
+    assert_eq!(refused(&Statement::Join(wide)), "226.0.0.0/19 is more than 4096 groups");
+    let mut now = config(BASE);
+    now.add(&join("mgroup from up group 226.0.0.1")).unwrap();
+    let twice = now.add(&join("mgroup from up group 226.0.0.1")).unwrap_err();
+    assert_eq!(twice, "this membership is there already");
+}
+
+#[test]
+fn removing_what_is_not_there_is_refused() {
+    let mut now = config(BASE);
+    let none = "there is no such static route";
+    assert_eq!(now.remove(&mroute("mroute from up group 226.0.0.1 to a")).unwrap_err(), none);
+    assert_eq!(now.remove(&mroute("mroute from up group 225.0.0.0/24 to z")).unwrap_err(), none);
+    let gone = now.remove(&join("mgroup from up group 226.0.0.1")).unwrap_err();
+    assert_eq!(gone, "there is no such membership on 'up'");
+    assert_eq!(now, config(BASE));
+}
+
+#[test]
+fn run_time_changes_survive_a_reload_unless_the_file_says_otherwise() {
+    let added = [
+        mroute("mroute from up group 226.0.0.1 to b"),
+        mroute("mroute from up group 227.0.0.1 to b"),
+        join("mgroup from down group 226.0.0.2"),
+    ];
+    let removed = [mroute("mroute from up group 225.0.0.0/24 to a")];
+    let mut new = config(&format!("{BASE}mroute from up group 226.0.0.1 to b\n"));
+    assert_eq!(
+        keep_run_time(&mut new, &added, &removed),
+        [
+            "stays removed: mroute from up group 225.0.0.0/24 to a",
+            "now in the file: mroute from up group 226.0.0.1 to b",
+            "kept from run time: mroute from up group 227.0.0.1 to b",
+            "kept from run time: mgroup from down group 226.0.0.2",
+        ]
+    );
+    let mut new = config("interface b { disabled }\ninterface down { disabled }\n");
+    assert_eq!(
+        keep_run_time(&mut new, &added[1..], &[]),
+        [
+            "dropped: mroute from up group 227.0.0.1 to b: 'b' is disabled",
+            "dropped: mgroup from down group 226.0.0.2: 'down' is disabled",
+        ]
+    );
+}
+
+#[test]
+fn the_difference_has_a_line_for_each_change() {
+    let old = config(
+        "ipv6 no\nquery-interval 60\ninterface a { upstream; threshold 2 }\n\
+         interface b { downstream; allow group 239.0.0.0/8; deny group 238.0.0.0/8 }\n\
+         interface c { disabled }\nmgroup from a group 225.0.0.1\n",
+    );
+    let new = config(
+        "ipv6 yes\nmrdisc yes\ninterface d { downstream }\ninterface a { downstream }\n\
+         interface b { downstream; deny group 238.0.0.0/8; allow group 239.0.0.0/8; source any }\n\
+         mroute from a group 225.0.0.1 to b\n",
+    );
+    assert_eq!(
+        diff(&old, &new),
+        [
+            "changed: ipv6 no -> ipv6 yes",
+            "added: mrdisc yes",
+            "removed: query-interval 60",
+            "removed: interface c",
+            "added: interface d (downstream)",
+            "interface a: changed: upstream -> downstream",
+            "interface a: removed: threshold 2",
+            "interface b: added: source any",
+            "interface b: changed: the order of the statements",
+            "added: mroute from a group 225.0.0.1 to b",
+            "removed: mgroup from a group 225.0.0.1",
+        ]
+    );
+}
