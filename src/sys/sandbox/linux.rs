@@ -1,9 +1,9 @@
-//! Linux: exact capability sets, no_new_privs.
+//! Linux: no_new_privs, exact capability sets, Landlock, seccomp.
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 
-use super::{Error, Files, step};
+use super::{Error, Files, landlock, seccomp, step};
 
 /// Routing calls, then what starting and ending an engine takes.
 const PARENT: [Capability; 6] = [
@@ -23,12 +23,16 @@ const PASSED_ON: [Capability; 3] =
 pub(super) fn engine() -> Result<(), Error> {
     step("dumpable", set_dumpable(false))?;
     step("no_new_privs", set_no_new_privs())?;
-    set_capabilities(&[], &[])
+    set_capabilities(&[], &[])?;
+    landlock::engine()?;
+    seccomp::engine()
 }
 
-pub(super) fn parent(_files: &Files) -> Result<(), Error> {
+pub(super) fn parent(files: &Files) -> Result<(), Error> {
     step("no_new_privs", set_no_new_privs())?;
-    set_capabilities(&PARENT, &PASSED_ON)
+    set_capabilities(&PARENT, &PASSED_ON)?;
+    landlock::parent(files)?;
+    seccomp::parent()
 }
 
 /// Sets permitted and effective to `held`, inheritable to `passed_on`, and empties the others.

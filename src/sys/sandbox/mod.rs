@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, chdir, chroot, setgroups, setresgid, setresuid};
 
+#[cfg(target_os = "linux")]
+mod landlock;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
 #[cfg(target_os = "freebsd")]
 #[path = "freebsd.rs"]
 mod system;
