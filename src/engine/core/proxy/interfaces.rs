@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::packets::Reception;
+use super::packets::{MESSAGE_BURST, Reception};
 use super::{Port, Proxy};
 use crate::config::model::{Config, QuerierMode, Role, Settings, StaticGroup};
 use crate::engine::core::Action;
@@ -99,7 +99,7 @@ impl<F: Family> Proxy<F> {
             host: None,
             counters: Counters::default(),
             reception: Arc::clone(&reception),
-            budget: 0,
+            budget: MESSAGE_BURST,
             refilled: now,
         });
         let settings = (*settings).clone();

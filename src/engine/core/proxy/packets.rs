@@ -19,7 +19,7 @@ use crate::wire::{
 /// Messages that one link may send us in a second.
 const MESSAGE_RATE: u32 = 50_000;
 /// Messages that one link may send us at once after a pause.
-const MESSAGE_BURST: u32 = 100_000;
+pub(super) const MESSAGE_BURST: u32 = 100_000;
 
 /// What validation goes by on one link, kept ready for each packet.
 #[derive(Debug)]
