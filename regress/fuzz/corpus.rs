@@ -30,6 +30,7 @@ macro_rules! targets {
 }
 
 targets! {
+    config "src/bin/config.rs",
     time_codes "src/bin/time_codes.rs",
     wire_igmp "src/bin/wire_igmp.rs",
     wire_mld "src/bin/wire_mld.rs",

@@ -256,6 +256,7 @@ impl Scanner {
 
     fn quoted(&mut self, piece: &mut Piece, quote: char, open: Loc, report: &mut Report) {
         let inside = self.expansion.is_some();
+        let mut escaped = false;
         loop {
             let before = self.offset;
             let next =
@@ -266,23 +267,16 @@ impl Scanner {
                 return report.error(open, "quoted string does not end on this line");
             };
             match c {
-                '\\' if self.take_newline() => {}
-                '\\' => {
-                    piece.push(c, loc, used);
-                    let at = self.offset;
-                    match self.next_char() {
-                        Some((c, loc, used)) if c != '\n' => piece.push(c, loc, used),
-                        Some(_) | None => self.offset = at,
-                    }
-                }
+                '\\' if !escaped && self.take_newline() => continue,
                 _ if c.is_control() && c != '\t' || c == char::REPLACEMENT_CHARACTER => {
                     odd(piece, c, loc, report);
                 }
                 _ => piece.push(c, loc, used),
             }
-            if c == quote || piece.text.len() > MAX_STATEMENT {
+            if c == quote && !escaped || piece.text.len() > MAX_STATEMENT {
                 return;
             }
+            escaped = c == '\\' && !escaped;
         }
     }
 
