@@ -411,3 +411,6 @@ fn peer(stream: &UnixStream) -> io::Result<u32> {
 fn peer(stream: &UnixStream) -> io::Result<u32> {
     Ok(nix::unistd::getpeereid(stream)?.0.as_raw())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The only place that asks the clock.
 
 use std::ops::{Add, AddAssign, Sub};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,4 +70,10 @@ impl Clock {
         let elapsed = self.0.elapsed();
         Duration::from_millis(deadline.0.saturating_add(1)).saturating_sub(elapsed)
     }
+}
+
+/// Seconds since 1970; 0 where the system's clock is before that.
+#[must_use]
+pub fn since_epoch() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
