@@ -36,7 +36,7 @@ const PACKET_MAX: usize = 9216;
 /// The routing sockets of both families.
 pub(super) struct Linux {
     sockets: [Option<OwnedFd>; 2],
-    /// Of the kernel's dumps: the default one is `RT_TABLE_DEFAULT`.
+    /// 0 for the default one.
     table: u32,
     rules: Option<Rules>,
     netlink: Netlink,
@@ -47,11 +47,12 @@ pub(super) fn open(options: &Options) -> Result<Linux, Error> {
     let netlink = || Netlink::open(0).map_err(Error::system("open a netlink socket"));
     let routing =
         |family| options.has(family).then(|| open_routing(family, options.table)).transpose();
-    let table = Some(options.table).filter(|t| *t != 0 && *t != abi::RT_TABLE_DEFAULT);
+    let table = options.table;
+    let rules = (table != 0).then(|| Ok::<_, Error>(Rules::new(table, netlink()?))).transpose()?;
     Ok(Linux {
         sockets: [routing(Af::Ip4)?, routing(Af::Ip6)?],
-        table: table.unwrap_or(abi::RT_TABLE_DEFAULT),
-        rules: table.map(|t| Ok::<_, Error>(Rules::new(t, netlink()?))).transpose()?,
+        table,
+        rules,
         netlink: netlink()?,
         packet: vec![0; PACKET_MAX],
     })
@@ -235,7 +236,10 @@ impl System for Linux {
     fn has_vif(&mut self, family: Af, vif: u16) -> io::Result<bool> {
         match abi::vif_counts(self.socket(family)?.as_raw_fd(), vif) {
             Ok(()) => Ok(true),
-            Err(e) if e.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(false),
+            // EINVAL: above the highest number in use.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EINVAL)) => {
+                Ok(false)
+            }
             Err(e) => Err(e),
         }
     }
@@ -261,7 +265,7 @@ impl System for Linux {
         known: &mut dyn Iterator<Item = RouteKey>,
         each: &mut dyn FnMut(Installed),
     ) -> io::Result<()> {
-        let table = self.table;
+        let table = if self.table == 0 { abi::default_table(family) } else { self.table };
         let dumped =
             self.netlink.dump(libc::RTM_GETROUTE, &decode::route_request(family), |_, body| {
                 if let Some((of, entry)) = decode::route(family, body)

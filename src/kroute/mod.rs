@@ -1,7 +1,7 @@
 //! Kernel multicast routing and the interface table, one file for each system.
 //!
 //! Usable as a library by itself: [`open`] takes the kernel's routing sockets, [`monitor`] follows
-//! the interfaces, [`Memberships`] joins groups as a host, `procfs` reads what Linux shows of
+//! the interfaces, [`Memberships`] joins groups as a host, [`procfs`] reads what Linux shows of
 //! other programs. Everything is undone when the values are dropped.
 //!
 //! What makes which kernel call:
@@ -26,6 +26,7 @@ mod error;
 pub mod fake;
 pub mod links;
 mod membership;
+pub mod procfs;
 mod shadow;
 mod socket;
 mod system;

@@ -18,7 +18,6 @@ pub(super) const MRT_PIM: c_int = 208;
 pub(super) const MRT_TABLE: c_int = 209;
 /// The same in both families.
 pub(super) const MAXVIFS: u8 = 32;
-pub(super) const RT_TABLE_DEFAULT: u32 = 253;
 pub(super) const ICMP6_FILTER: c_int = 1;
 const AF_INET6: u16 = 10;
 const VIFF_USE_IFINDEX: u8 = 8;
@@ -53,6 +52,14 @@ pub(super) const fn numbers(family: Af) -> Numbers {
             option: "multicast routing (CONFIG_IPV6_MROUTE)",
             tables_option: "multicast routing tables (CONFIG_IPV6_MROUTE_MULTIPLE_TABLES)",
         },
+    }
+}
+
+/// The table of who chooses none: `RT_TABLE_DEFAULT`, and for IPv6 `RT6_TABLE_DFLT`.
+pub(super) const fn default_table(family: Af) -> u32 {
+    match family {
+        Af::Ip4 => 253,
+        Af::Ip6 => 254,
     }
 }
 

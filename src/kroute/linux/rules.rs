@@ -7,8 +7,10 @@ use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleHeader, RuleMessage};
 
-use super::decode::{routing_family, u32_of};
+use super::abi::default_table;
+use super::decode::{link_event, routing_family, u32_of};
 use super::netlink::{Netlink, attributes};
+use crate::kroute::links::LinkEvent;
 use crate::wire::Af;
 
 const FRA_IIFNAME: u16 = 3;
@@ -28,9 +30,10 @@ impl Rules {
         Self { table, netlink, added: BTreeMap::new() }
     }
 
-    /// Makes sure that a rule sends the interface's traffic to the table.
+    /// Makes sure that a rule sends the interface's traffic to the table. The default table needs
+    /// none.
     pub(super) fn add(&mut self, family: Af, ifindex: u32, name: &str) -> io::Result<()> {
-        if self.exists(family, name)? {
+        if self.table == default_table(family) || self.exists(family, name)? {
             return Ok(());
         }
         let body = self.body(family, name);
@@ -51,13 +54,18 @@ impl Rules {
 
     /// Follows renamed interfaces: rules go by name.
     pub(super) fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<()> {
+        let mut names = BTreeMap::new();
+        self.netlink.dump(libc::RTM_GETLINK, &[0; 16], |kind, body| {
+            if let Some(LinkEvent::Link(link)) = link_event(kind, body) {
+                names.insert(link.ifindex, link.name);
+            }
+        })?;
         for &ifindex in ifindices {
-            let Ok(name) = nix::net::if_::if_indextoname(ifindex) else { continue };
-            let name = name.to_string_lossy();
-            if self.added.get(&(family, ifindex)).is_some_and(|known| *known != name) {
+            let Some(name) = names.get(&ifindex) else { continue };
+            if self.added.get(&(family, ifindex)).is_some_and(|known| known != name) {
                 self.remove(family, ifindex);
             }
-            self.add(family, ifindex, &name)?;
+            self.add(family, ifindex, name)?;
         }
         Ok(())
     }

@@ -1,0 +1,12 @@
+//! kroute through its public interface: the real kernel in network namespaces, and the fake one as
+//! each system's.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+mod monitor;
+#[cfg(target_os = "linux")]
+#[path = "../live/net/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the live tests use it whole")]
+mod net;
+mod table;

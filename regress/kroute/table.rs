@@ -1,0 +1,1 @@
+//! kroute's own logic over the fake kernel, set to each system.
