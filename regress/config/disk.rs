@@ -105,6 +105,8 @@ fn a_run_is_bounded() {
     let errors = parse(bomb).unwrap_err().to_string();
     let longer = format!("statement longer than {MAX_STATEMENT} bytes");
     assert!(errors.contains(&longer), "{}", &errors[..200]);
+    let errors = parse(format!("user {}\n", "x".repeat(MAX_STATEMENT))).unwrap_err().to_string();
+    assert!(errors.contains(&longer), "{}", &errors[..200]);
     let value = "x".repeat(60_000);
     let uses = "user $v\n".repeat(10_000);
     let errors = parse(format!("v = {value}\n{uses}")).unwrap_err();
