@@ -91,6 +91,8 @@ fn bridge_with_its_own_querier() {
             InfoBridge::MulticastStartupQueryInterval(50),
         ]);
         net.bridge.address("br0", "10.0.1.8/24");
+        let mut heard = Capture::new(&net.network.router, "down1");
+        wait_for("the bridge queries", || heard.find(|s| s.source == ip("10.0.1.8")));
         net.network.router.remove_address("down1", "10.0.1.1/24");
         net.network.router.address("down1", "10.0.1.11/24");
         let text = configuration("")
