@@ -9,13 +9,18 @@ use super::Parent;
 use super::validate::{Gravity, Refusal};
 use crate::config::model::Statement;
 use crate::imsg::{DescriptorKind, Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
-use crate::kroute::{FromKernel, Interface, Route, RouteKey};
-use crate::sys::time::Tick;
+use crate::kroute::{FromKernel, Interface, Route, RouteKey, Upcall, UpcallKind};
+use crate::sys::time::{Millis, Tick};
 use crate::wire::Af;
 
 /// Octets that may wait for the engine while questions of the kernel are passed on; the kernel asks
 /// again.
 const MAX_UPCALL_BACKLOG: usize = 1 << 20;
+/// How long Linux keeps the packets of a flow without an entry, and asks no more.
+/// `net/ipv4/ipmr.c`, `ipmr_cache_alloc_unres`.
+const QUESTION_LIFE: Millis = Millis(10_000);
+/// Questions kept for a next engine.
+const MAX_QUESTIONS: usize = 1024;
 /// Run-time statements at most.
 const MAX_RUN_TIME: usize = 65_536;
 
@@ -218,7 +223,7 @@ impl Parent {
             key.group, self.unsaid
         );
         self.unsaid = 0;
-        self.next_warning = now + crate::sys::time::Millis(1000);
+        self.next_warning = now + Millis(1000);
     }
 
     fn read_counters(&mut self, family: Af) -> Result<(), Refusal> {
@@ -285,12 +290,15 @@ impl Parent {
     }
 
     /// Passes on what the kernel asks.
-    pub(super) fn parent_dispatch_kernel(&mut self, family: Af) {
+    pub(super) fn parent_dispatch_kernel(&mut self, family: Af, now: Tick) {
         let mut asked = Vec::new();
         if let Err(e) = self.setup.kernel.receive(family, &mut asked) {
             debug!("{e}");
         }
         for message in asked {
+            if let FromKernel::Upcall(upcall) = &message {
+                self.remember(upcall, now);
+            }
             let backlog = self.engine.as_ref().map_or(0, |e| e.channel.queued());
             if backlog > MAX_UPCALL_BACKLOG {
                 return;
@@ -302,6 +310,26 @@ impl Parent {
                 }
             });
         }
+    }
+
+    /// Keeps a question that the kernel asks once only, for an engine that comes after this one.
+    fn remember(&mut self, upcall: &Upcall, now: Tick) {
+        if upcall.kind == UpcallKind::NoCache {
+            self.questions.push_back((now + QUESTION_LIFE, *upcall));
+        }
+        let old = |(until, _): &(Tick, Upcall)| *until <= now;
+        while self.questions.len() > MAX_QUESTIONS || self.questions.front().is_some_and(old) {
+            self.questions.pop_front();
+        }
+    }
+
+    /// Questions of the kernel that are still open.
+    pub(super) fn open_questions(&self, now: Tick) -> impl Iterator<Item = Upcall> {
+        let recent = self.questions.iter().filter(move |(until, _)| *until > now);
+        recent.map(|(_, upcall)| *upcall).filter(|upcall| {
+            let key = RouteKey { source: Some(upcall.source), group: upcall.group };
+            !self.setup.kernel.has_route(&key)
+        })
     }
 
     /// Passes on what changed of the interfaces that the configuration names.

@@ -12,7 +12,7 @@ mod supervise;
 pub mod validate;
 pub mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ pub use start::main;
 
 use crate::config::model::{Config, Statement};
 use crate::imsg::{DescriptorKind, Notice, Transmit};
-use crate::kroute::{Kernel, Memberships, Monitor};
+use crate::kroute::{Kernel, Memberships, Monitor, Upcall};
 use crate::sys::poll::Poll;
 use crate::sys::signals::{Request, Signals};
 use crate::sys::time::{Clock, Millis, Tick};
@@ -105,6 +105,8 @@ pub struct Parent {
     /// What was added and removed since start.
     added: Vec<Statement>,
     removed: Vec<Statement>,
+    /// What the kernel asked lately, each with the time until which it does not ask again.
+    questions: VecDeque<(Tick, Upcall)>,
     engine: Option<Engine>,
     /// Why the engine has to go.
     fault: Option<String>,
@@ -154,6 +156,7 @@ impl Parent {
             joined: BTreeSet::new(),
             added: Vec::new(),
             removed: Vec::new(),
+            questions: VecDeque::new(),
             engine: None,
             fault: None,
             served: false,
@@ -186,7 +189,7 @@ impl Parent {
             self.parent_dispatch_engine(now);
         }
         for (family, _) in Af::ALL.into_iter().zip(ready.kernel).filter(|(_, ready)| *ready) {
-            self.parent_dispatch_kernel(family);
+            self.parent_dispatch_kernel(family, now);
         }
         if self.next_reconcile <= now {
             self.next_reconcile = now + RECONCILE_INTERVAL;

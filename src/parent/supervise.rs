@@ -127,6 +127,9 @@ impl Parent {
             }
         }
         channel.send(&Notice::Begin, None)?;
+        for upcall in self.open_questions(now) {
+            channel.send(&Notice::Upcall(upcall), None)?;
+        }
         self.engine = Some(engine);
         Ok(())
     }

@@ -166,10 +166,17 @@ impl Core {
                     self.sync(now, out);
                 }
             }
-            Notice::Installed(route) => match route.key.family() {
-                Af::Ip4 => self.v4.installed(now, route),
-                Af::Ip6 => self.v6.installed(now, route),
-            },
+            Notice::Installed(route) => {
+                // It names interfaces, which were all told before.
+                if !self.begun {
+                    self.begun = true;
+                    self.sync(now, out);
+                }
+                match route.key.family() {
+                    Af::Ip4 => self.v4.installed(now, route),
+                    Af::Ip6 => self.v6.installed(now, route),
+                }
+            }
             Notice::Begin => {
                 self.begun = true;
                 self.sync(now, out);
