@@ -27,7 +27,7 @@ use crate::imsg::ctl::{
     Event, EventKind, InterfaceRow, MAX_ROWS, OperStatus, Reply, Request, Rows, Status, Table,
 };
 use crate::imsg::{Notice, Order, Packet, Start, Transmit};
-use crate::kroute::{Interface, InterfaceChange};
+use crate::kroute::{Interface, InterfaceChange, Route};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Af, V4, V6};
 
@@ -166,17 +166,7 @@ impl Core {
                     self.sync(now, out);
                 }
             }
-            Notice::Installed(route) => {
-                // It names interfaces, which were all told before.
-                if !self.begun {
-                    self.begun = true;
-                    self.sync(now, out);
-                }
-                match route.key.family() {
-                    Af::Ip4 => self.v4.installed(now, route),
-                    Af::Ip6 => self.v6.installed(now, route),
-                }
-            }
+            Notice::Installed(route) => self.on_installed(now, route, out),
             Notice::Begin => {
                 self.begun = true;
                 self.sync(now, out);
@@ -235,6 +225,18 @@ impl Core {
             | Notice::Log { .. }
             | Notice::Ping(_)
             | Notice::Dump => {}
+        }
+    }
+
+    /// A route names interfaces, which were all told before.
+    fn on_installed(&mut self, now: Tick, route: &Route, out: &mut Vec<Action>) {
+        if !self.begun {
+            self.begun = true;
+            self.sync(now, out);
+        }
+        match route.key.family() {
+            Af::Ip4 => self.v4.installed(now, route),
+            Af::Ip6 => self.v6.installed(now, route),
         }
     }
 
