@@ -75,44 +75,6 @@ fn second_querier_is_elected_and_replaced() {
     });
 }
 
-/// A bridge that queries from a lower address makes us no querier, and what it learns from its own
-/// queries keeps the members.
-#[test]
-fn bridge_with_its_own_querier() {
-    live(|| {
-        let net = Shared::new(vec![
-            InfoBridge::MulticastSnooping(true),
-            InfoBridge::MulticastQuerier(true),
-            InfoBridge::MulticastQueryUseIfaddr(true),
-            InfoBridge::MulticastIgmpVersion(3),
-            // In hundredths of a second.
-            InfoBridge::MulticastQueryInterval(200),
-            InfoBridge::MulticastQueryResponseInterval(50),
-            InfoBridge::MulticastStartupQueryInterval(50),
-        ]);
-        net.bridge.address("br0", "10.0.1.8/24");
-        let mut heard = Capture::new(&net.network.router, "down1");
-        wait_for("the bridge queries", || heard.find(|s| s.source == ip("10.0.1.8")));
-        net.network.router.remove_address("down1", "10.0.1.1/24");
-        net.network.router.address("down1", "10.0.1.11/24");
-        let text = configuration("")
-            .replace(ONLY_DOWN1, "interface down1 { downstream; forward-non-querier yes }\n");
-        let daemon = Daemon::start(&net.network.router, &text);
-        wait_for("the bridge is the querier", || {
-            (querier(&daemon, "down1", "ipv4") == (false, "10.0.1.8".into())).then_some(())
-        });
-        let group = ip("239.1.2.3");
-        let mut receiver = Receiver::join(&net.network.receivers[0], "eth0", group);
-        joined(&daemon, group);
-        let sender = Sender::new(&net.network.source, "eth0", source(group, 2), group);
-        // Longer than a membership lives without a report: 2 * 2 s + 2 * 0.5 s.
-        let flow = sender.flow(100);
-        wait_for("seven seconds of data", || (receiver.got().len() >= 700).then_some(()));
-        drop(flow);
-        assert!(receiver.got().windows(2).all(|two| two[0] + 1 == two[1]), "a gap");
-    });
-}
-
 /// A snooping bridge forwards to the port of the querier what it asks for, and the data to the
 /// receiver alone.
 #[test]
