@@ -11,6 +11,9 @@ mod say;
 mod table;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use self::pace::Pace;
@@ -380,9 +383,7 @@ impl<F: Family> Host<F> {
     /// Queues a state change of the group for now, in place of its repetition.
     fn tell(&mut self, handle: u32, note: impl FnOnce(&mut Work<F::Addr>)) {
         let at = self.work(handle);
-        let work = self.works.get(at);
-        work.repeat = None;
-        note(work);
+        note(self.works.get(at));
         self.works.queue(Queue::Changes, at);
     }
 

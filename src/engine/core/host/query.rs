@@ -96,10 +96,10 @@ impl<F: Family> Host<F> {
         answer.spread(next, step, messages);
         match &mut self.general {
             Some(pending) if !pending.walk.is_fresh() => {
-                pending.walk.again();
+                pending.walk = pending.walk.again(&self.table);
                 pending.spread(next, step, messages);
             }
-            Some(pending) if pending.finish <= answer.finish => {}
+            Some(pending) if pending.finish <= answer.finish => pending.walk = walk,
             pending => *pending = Some(answer),
         }
     }
@@ -135,22 +135,25 @@ impl<F: Family> Host<F> {
         if !self.is_sayable(query.group) {
             return;
         }
-        let due = self.answer_due(query.max_response);
-        if self.general.is_some_and(|g| g.walk.is_ahead(handle) && g.finish <= due) {
+        let mut asked: Vec<F::Addr> = query.sources.iter().collect();
+        if asked.is_empty() && !query.sources.is_empty() {
             return;
         }
-        let mut asked: Vec<F::Addr> = query.sources.iter().collect();
         asked.sort_unstable();
         asked.dedup();
         if self.is_older() {
             asked.clear();
+        }
+        let due = self.answer_due(query.max_response);
+        if self.general.is_some_and(|g| g.walk.is_ahead(handle) && g.finish <= due) {
+            return;
         }
         let at = self.work(handle);
         merge(&mut self.works.get(at).answer, Answer { due, sources: asked });
         self.works.arm(at, self.now);
     }
 
-    /// A random moment in the time allowed; over the limit the one of other such answers.
+    /// A random moment in the time allowed; over the limit the next one that the limit allows.
     fn answer_due(&mut self, allowed: Millis) -> Tick {
         let grain = u32::try_from(GRAIN).unwrap_or_default();
         let spread = allowed.0.saturating_sub(grain).max(1);
@@ -159,10 +162,9 @@ impl<F: Family> Host<F> {
             self.answers.take(self.now, 1);
             return due;
         }
-        let waits = self.now < self.merged_answer && self.merged_answer <= self.now + allowed;
-        if !waits {
-            self.merged_answer = due.max(self.answers.ready_at());
-            self.answers.take(self.merged_answer, 1);
+        if self.merged_answer <= self.now {
+            self.merged_answer = self.answers.ready_at();
+            self.answers.take(self.now, 1);
         }
         self.merged_answer
     }

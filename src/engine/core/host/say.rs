@@ -115,10 +115,8 @@ impl<F: Family> Host<F> {
             // RFC 2236, section 3: a leave is sent once.
             work.copies = if none { 0 } else { work.copies };
         }
-        if work.has_change() {
-            work.repeat = Some(due);
-            self.works.arm(at, self.now);
-        }
+        work.repeat = work.has_change().then_some(due);
+        self.works.arm(at, self.now);
         self.release(at);
     }
 
@@ -161,7 +159,7 @@ impl<F: Family> Host<F> {
                 Purpose::Answer | Purpose::Announce => self.repeat_after(),
             };
             sweep.passes -= 1;
-            sweep.wake = sweep.began + after;
+            sweep.wake = (sweep.began + after).max(self.now + Millis(1));
             sweep.walk = Walk::new(&self.table);
         }
         if sweep.passes > 0 && !sweep.walk.is_done() {

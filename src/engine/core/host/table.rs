@@ -157,9 +157,10 @@ impl Walk {
         Self { next: 0, left: end, end }
     }
 
-    /// Once around again from here.
-    pub(super) const fn again(&mut self) {
-        self.left = self.end;
+    /// Once around from here on, all that are there now.
+    pub(super) fn again<F: Family>(&self, table: &Table<F>) -> Self {
+        let all = Self::new(table);
+        Self { next: if self.next < all.end { self.next } else { 0 }, ..all }
     }
 
     /// Whether nothing was visited yet.
