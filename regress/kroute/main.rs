@@ -2,6 +2,8 @@
 //! each system's.
 
 #[cfg(target_os = "linux")]
+mod examples;
+#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 mod monitor;
