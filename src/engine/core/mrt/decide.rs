@@ -173,8 +173,8 @@ impl<'a, F: Family> View<'a, F> {
             return Err(Reason::Absent(incoming));
         }
         let routable = match sources {
-            Sources::One(source) | Sources::Merged(source) => forwardable(self.group, source),
-            Sources::Every => self.group.scope() == GroupScope::Routable,
+            Sources::One(source) => forwardable(self.group, source),
+            Sources::Every | Sources::Merged(_) => self.group.scope() == GroupScope::Routable,
         };
         if !routable {
             return Err(Reason::Unroutable);

@@ -4,7 +4,6 @@ use super::Mrt;
 use super::decide::{View, World};
 use super::table::Kind;
 use crate::imsg::Order;
-use crate::imsg::ctl::EventKind;
 use crate::kroute::RouteCount;
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Address, Family};
@@ -35,10 +34,7 @@ impl<F: Family> Mrt<F> {
 
     /// Asks for counters now, unless an answer is on its way.
     pub fn read_counters(&mut self, now: Tick) {
-        let interval = match self.routes.capabilities.entries_expire {
-            true => READ_INTERVAL_EXPIRING,
-            false => READ_INTERVAL,
-        };
+        let interval = self.interval();
         if self.asked.is_none_or(|at| now - at >= interval) {
             self.asked = Some(now);
             self.routes.round = self.routes.round.wrapping_add(1);
@@ -49,11 +45,13 @@ impl<F: Family> Mrt<F> {
 
     /// Starts the readings when the first route that idles comes.
     pub(super) fn plan(&mut self, now: Tick) {
-        if self.next_deadline().is_none_or(|due| due < now) {
-            let expires = self.routes.capabilities.entries_expire;
-            let interval = if expires { READ_INTERVAL_EXPIRING } else { READ_INTERVAL };
-            self.due = Some(now + interval);
+        if self.next_deadline().is_none() {
+            self.due = Some(now + self.interval());
         }
+    }
+
+    fn interval(&self) -> Millis {
+        if self.routes.capabilities.entries_expire { READ_INTERVAL_EXPIRING } else { READ_INTERVAL }
     }
 
     /// What the kernel counted, in parts.
@@ -130,12 +128,7 @@ impl<F: Family> Mrt<F> {
         let gone: Vec<u32> =
             routes.table.iter_from(0).filter(|(_, e)| gone(e)).map(|(handle, _)| handle).collect();
         for handle in gone {
-            let entry = routes.table.remove(handle);
-            if entry.installed && !entry.outputs.is_empty() {
-                routes.tell(EventKind::Remove, &entry, world.links, "idle");
-            } else if !entry.installed {
-                routes.orders.push_back(Order::DeleteRoute(super::report::key(&entry)));
-            }
+            routes.forget(handle, world.links, "idle");
         }
     }
 }

@@ -4,6 +4,8 @@
 //! one lives. So what was seen is remembered without being installed, for the members that come
 //! later, and there are no drop entries.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use super::decide::{Sources, View};
 use super::report::{self, Cause};
 use super::routes::Routes;
@@ -14,6 +16,15 @@ use crate::imsg::ctl::EventKind;
 use crate::kroute::RouteKey;
 use crate::sys::time::Tick;
 use crate::wire::Family;
+
+/// A source for orders about a group of which none was seen: the kernel looks at the group alone, but
+/// wants an address.
+pub(super) fn any_source(group: IpAddr) -> IpAddr {
+    match group {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
 
 impl<F: Family> Routes<F> {
     /// A packet to the group that no entry is for: the kernel wants the entry anew.
@@ -39,7 +50,8 @@ impl<F: Family> Routes<F> {
         let Some(handle) = self.table.shared(view.group) else {
             if !view.member_links().is_empty() {
                 // The kernel may hold an entry of its own making, and would never ask.
-                let key = RouteKey { source: None, group: view.group.into() };
+                let source = Some(any_source(view.group.into()));
+                let key = RouteKey { source, group: view.group.into() };
                 self.orders.push_back(Order::DeleteRoute(key));
             }
             return;

@@ -14,6 +14,8 @@ mod show;
 mod star;
 mod statics;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Reason, Verdict, World, upstream_for};
 pub use idle::{DROP_IDLE, READ_INTERVAL, READ_INTERVAL_EXPIRING};
@@ -64,6 +66,8 @@ pub struct Mrt<F: Family> {
     mroutes: Vec<Mroute>,
     routes: Routes<F>,
     seen: Vec<Option<Seen>>,
+    /// A route of an engine before us has other outputs or thresholds than it would have now.
+    differs: bool,
     /// Groups whose (*,G) entry may come back.
     revisit: Vec<F::Addr>,
     /// When counters are read next.
@@ -80,6 +84,7 @@ impl<F: Family> Mrt<F> {
             mroutes: Vec::new(),
             routes: Routes::new(capabilities, seed),
             seen: vec![None; MAX_SLOTS],
+            differs: false,
             revisit: Vec::new(),
             due: None,
             asked: None,
@@ -157,19 +162,12 @@ impl<F: Family> Mrt<F> {
     /// Anything about an interface changed, or it came, or is gone from `world`: what used it is
     /// decided again. To be called before the interface's vif is deleted.
     pub fn on_link_changed(&mut self, now: Tick, slot: Slot, world: World<'_, F>) {
-        let was_upstream = self.look_at(slot, world.links);
-        let all = was_upstream || world.links.get(slot).is_some_and(|l| l.role() == Role::Upstream);
-        self.follow_links(now, SlotSet::one(slot), all, world);
+        self.follow_links(now, SlotSet::one(slot), world);
     }
 
     /// Anything about any interface changed.
     pub fn on_links_changed_all(&mut self, now: Tick, world: World<'_, F>) {
-        let mut slots = SlotSet::EMPTY;
-        for slot in (0_u8..).take(MAX_SLOTS).map(Slot) {
-            self.look_at(slot, world.links);
-            slots.insert(slot);
-        }
-        self.follow_links(now, slots, true, world);
+        self.follow_links(now, SlotSet::ALL, world);
     }
 
     /// A route that an engine before us installed: kept as it is, but for outputs that come in
@@ -177,10 +175,11 @@ impl<F: Family> Mrt<F> {
     pub fn on_installed(&mut self, now: Tick, route: &Route, world: World<'_, F>) {
         let slot = |ifindex| world.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.slot);
         let Some(group) = F::Addr::from_ip(route.key.group) else { return };
-        let source = route.key.source.and_then(F::Addr::from_ip);
+        let by_group = self.routes.by_group();
+        let stand_in = by_group.then(|| merged::any_source(route.key.group));
+        let source = route.key.source.or(stand_in).and_then(F::Addr::from_ip);
+        let is_shared = by_group || source.is_none();
         let table = &mut self.routes.table;
-        let is_shared =
-            self.routes.capabilities.key == crate::kroute::MfcKey::Group || source.is_none();
         let known = match source {
             Some(source) if !is_shared => table.flow(source, group),
             Some(_) | None => table.shared(group),
@@ -190,7 +189,8 @@ impl<F: Family> Mrt<F> {
         }
         let room = table.len() < self.routes.limits.max_routes as usize;
         let Some(incoming) = slot(route.incoming).filter(|_| room) else {
-            self.routes.orders.push_back(Order::DeleteRoute(route.key));
+            let key = RouteKey { source: source.map(Into::into), group: group.into() };
+            self.routes.orders.push_back(Order::DeleteRoute(key));
             return;
         };
         let mut outputs = SlotSet::EMPTY;
@@ -208,10 +208,7 @@ impl<F: Family> Mrt<F> {
             round: self.routes.round,
             ..Entry::default()
         };
-        let wanted = report::route(&entry, world.links);
-        if !same_outputs(&wanted, route) {
-            self.routes.orders.push_back(Order::SetRoute(wanted));
-        }
+        self.differs |= !same_outputs(&report::route(&entry, world.links), route);
         table.insert(entry);
         self.plan(now);
     }
@@ -233,9 +230,13 @@ impl<F: Family> Mrt<F> {
         }
         groups.sort_unstable();
         groups.dedup();
+        if std::mem::take(&mut self.differs) {
+            self.routes.rewrite = SlotSet::ALL;
+        }
         for group in groups {
             self.refresh(now, group, world, "nobody wants it any more");
         }
+        self.routes.rewrite = SlotSet::EMPTY;
     }
 
     /// The kernel refused a route: it is not installed.
@@ -273,9 +274,7 @@ impl<F: Family> Mrt<F> {
         let (handles, mut groups): (Vec<u32>, Vec<F::Addr>) =
             entries.map(|(handle, e)| (handle, e.group)).unzip();
         for handle in handles {
-            // A group-keyed kernel has an entry of its own where we have not installed one.
-            self.routes.table.get_mut(handle).installed = true;
-            self.routes.withdraw(handle, world.links, "flushed");
+            self.routes.forget(handle, world.links, "flushed");
         }
         if self.routes.capabilities.star_g {
             groups.dedup();
@@ -323,32 +322,22 @@ impl<F: Family> Mrt<F> {
         self.routes.refresh(now, &View::new(&self.statics, world, group), cause);
     }
 
-    /// Notes how an interface is now; true when it was upstream before.
-    fn look_at(&mut self, slot: Slot, links: &Slots<Link<F>>) -> bool {
-        let Some(seen) = self.seen.get_mut(usize::from(slot.0)) else { return false };
-        let now = links.get(slot).map(|link| Seen {
-            name: link.name.clone(),
-            is_upstream: link.role() == Role::Upstream,
-            threshold: link.settings.threshold,
-        });
-        let name = |seen: &Option<Seen>| seen.as_ref().map(|s| s.name.clone());
-        let before = std::mem::replace(seen, now.clone());
-        if name(&before) != name(&now) {
-            self.statics.resolve(slot, now.as_ref().map(|s| s.name.as_str()));
+    /// Decides again for the groups that use one of the interfaces; for all when an upstream is or
+    /// was among them.
+    fn follow_links(&mut self, now: Tick, slots: SlotSet, world: World<'_, F>) {
+        let mut rules = Vec::new();
+        let mut all = false;
+        for slot in slots.iter() {
+            let (before, link) = self.look_at(slot, world.links);
+            all |= [&before, &link].into_iter().flatten().any(|seen| seen.is_upstream);
+            let [before, link] = [before, link].map(|seen| seen.map(|s| s.name));
+            if before != link {
+                rules.extend(self.statics.resolve(slot, link.as_deref()));
+            }
         }
-        if let Some((before, now)) = before.as_ref().zip(now)
-            && before.threshold != now.threshold
-        {
-            self.routes.rewrite.insert(slot);
-        }
-        before.is_some_and(|s| s.is_upstream)
-    }
-
-    /// Decides again for the groups that use one of the interfaces, or for `all`.
-    fn follow_links(&mut self, now: Tick, slots: SlotSet, all: bool, world: World<'_, F>) {
         let uses = |set: SlotSet| !(set & slots).is_empty();
-        let rules: Vec<Rule> =
-            self.statics.iter_from(0).map(|(_, r)| r).filter(|r| uses(r.uses())).cloned().collect();
+        let named = self.statics.iter_from(0).map(|(_, rule)| rule).filter(|r| uses(r.uses()));
+        rules.extend(named.cloned());
         let groups =
             self.groups_where(world, |_, of| all || of.is_none_or(|of: &Group| uses(of.uses)));
         for group in groups {
@@ -356,6 +345,23 @@ impl<F: Family> Mrt<F> {
         }
         self.apply(now, &rules, world);
         self.routes.rewrite = SlotSet::EMPTY;
+    }
+
+    /// Notes how an interface is now; tells how it was before and how it is.
+    fn look_at(&mut self, slot: Slot, links: &Slots<Link<F>>) -> (Option<Seen>, Option<Seen>) {
+        let now = links.get(slot).map(|link| Seen {
+            name: link.name.clone(),
+            is_upstream: link.role() == Role::Upstream,
+            threshold: link.settings.threshold,
+        });
+        let before =
+            self.seen.get_mut(usize::from(slot.0)).and_then(|s| std::mem::replace(s, now.clone()));
+        if let Some((before, now)) = before.as_ref().zip(now.as_ref())
+            && before.threshold != now.threshold
+        {
+            self.routes.rewrite.insert(slot);
+        }
+        (before, now)
     }
 
     /// Decides again for what these rules are for, and installs those that need no packet to come
@@ -368,22 +374,18 @@ impl<F: Family> Mrt<F> {
         }
         groups.sort_unstable();
         groups.dedup();
-        let exact = || rules.iter().filter_map(|r| Some((r, r.exact::<F>()?)));
-        for (rule, (source, group)) in exact() {
-            if rule.from.only().is_none() || !self.statics.has_exact::<F>(group, source) {
-                self.routes.unfix(now, source, group);
-            }
-        }
-        for (rule, (source, group)) in exact() {
-            let view = View::new(&self.statics, world, group);
-            if let Some(incoming) = rule.from.only()
-                && self.statics.has_exact::<F>(group, source)
-            {
-                if self.routes.by_group() {
-                    self.routes.remember(now, source, group, incoming);
-                } else {
+        for (source, group) in rules.iter().filter_map(Rule::exact::<F>) {
+            // A rule in force, not one of before; of several incoming interfaces a packet names one.
+            let rule = self.statics.exact::<F>(group, source);
+            match rule.and_then(|rule| rule.from.only()) {
+                Some(seen) if self.routes.by_group() => {
+                    self.routes.remember(now, source, group, seen);
+                }
+                Some(incoming) => {
+                    let view = View::new(&self.statics, world, group);
                     self.routes.fix(now, &view, source, incoming);
                 }
+                None => self.routes.unfix(now, source, group),
             }
         }
         for group in groups {

@@ -13,7 +13,7 @@ use crate::imsg::Order;
 use crate::imsg::ctl::EventKind;
 use crate::kroute::{Capabilities, MfcKey};
 use crate::sys::time::Tick;
-use crate::wire::Family;
+use crate::wire::{Address, Family};
 
 /// The table, and what is to be told.
 #[derive(Debug)]
@@ -70,7 +70,9 @@ impl<F: Family> Routes<F> {
             self.reparent(now, view);
             let star = self.raise_star(now, view, cause);
             for handle in self.table.flows_of(view.group) {
-                self.place(now, handle, view, star, cause);
+                if self.table.is_live(handle) {
+                    self.place(now, handle, view, star, cause);
+                }
             }
             if star.is_none() {
                 self.lower_star(view, cause);
@@ -254,6 +256,10 @@ impl<F: Family> Routes<F> {
             }
             (e.incoming, e.outputs, e.installed, e.round) = (incoming, outputs, true, round);
         });
+        if was.installed && was.incoming != incoming && was.source.is_unspecified() {
+            // Linux keeps a (*,G) entry beside one with another incoming interface.
+            self.orders.push_back(Order::DeleteRoute(report::key(&was)));
+        }
         let entry = self.table.get(handle);
         self.orders.push_back(Order::SetRoute(report::route(entry, links)));
         if forwarded && outputs.is_empty() {
@@ -274,7 +280,14 @@ impl<F: Family> Routes<F> {
         }
     }
 
-    pub(super) fn take(&mut self, handle: u32) -> Entry<F> {
+    /// Takes an entry out of the table, and of the kernel even if it is not ours there: where the
+    /// kernel looks at groups alone it makes entries itself, and does not ask while it has one.
+    pub(super) fn forget(&mut self, handle: u32, links: &Slots<Link<F>>, cause: Cause) {
+        self.table.get_mut(handle).installed = true;
+        self.withdraw(handle, links, cause);
+    }
+
+    fn take(&mut self, handle: u32) -> Entry<F> {
         let entry = self.table.remove(handle);
         if entry.installed {
             self.orders.push_back(Order::DeleteRoute(report::key(&entry)));

@@ -14,6 +14,9 @@ impl SlotSet {
     /// No interface.
     pub const EMPTY: Self = Self(0);
 
+    /// Every interface.
+    pub const ALL: Self = Self(u128::MAX >> (u128::BITS as usize - MAX_SLOTS));
+
     /// One interface.
     #[must_use]
     pub const fn one(slot: Slot) -> Self {
@@ -96,6 +99,7 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), [Slot(0), last]);
         set.set(last, false);
         assert_eq!(set.only(), Some(Slot(0)));
+        assert_eq!(SlotSet::ALL.iter().count(), MAX_SLOTS);
         assert_eq!(SlotSet::EMPTY.only(), None);
         assert_eq!(SlotSet::EMPTY.iter().count(), 0);
     }

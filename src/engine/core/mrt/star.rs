@@ -76,6 +76,9 @@ impl<F: Family> Routes<F> {
         };
         let link = view.world.links.get(before).filter(|l| l.role() != Role::Upstream);
         for handle in self.table.flows_of(view.group) {
+            if !self.table.is_live(handle) {
+                continue;
+            }
             let entry = self.table.get(handle);
             let stays = link.is_some_and(|l| l.is_connected(entry.source));
             if entry.kind == Kind::Learned && entry.incoming == before && !stays {

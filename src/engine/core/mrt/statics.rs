@@ -166,13 +166,19 @@ impl Statics {
         true
     }
 
-    /// An interface came under this name, or went.
-    pub(super) fn resolve(&mut self, slot: Slot, name: Option<&str>) {
+    /// An interface came under this name, or went: the rules that it comes or goes for.
+    pub(super) fn resolve(&mut self, slot: Slot, name: Option<&str>) -> Vec<Rule> {
+        let mut changed = Vec::new();
         for handle in 0..self.rules.extent() {
             if let Some(rule) = &mut self.rules[handle] {
+                let before = (rule.from, rule.to);
                 rule.resolve(slot, name);
+                if before != (rule.from, rule.to) {
+                    changed.push(rule.clone());
+                }
             }
         }
+        changed
     }
 
     /// All, in a fixed order, from the place `from` on; each with its place.
@@ -223,12 +229,12 @@ impl Statics {
             .fold(SlotSet::EMPTY, |set, r| set | r.from)
     }
 
-    /// Whether a rule is for just this source and group.
-    pub(super) fn has_exact<F: Family>(&self, group: F::Addr, source: F::Addr) -> bool {
+    /// The rule for just this source and group.
+    pub(super) fn exact<F: Family>(&self, group: F::Addr, source: F::Addr) -> Option<&Rule> {
         let len = Reverse(full::<F>());
         let exact =
             Key { group_len: len, group: group.bits(), source_len: len, source: source.bits() };
-        self.of(exact).next().is_some()
+        self.of(exact).find_map(|h| self.rules[h].as_ref())
     }
 
     fn of(&self, key: Key) -> impl Iterator<Item = u32> {

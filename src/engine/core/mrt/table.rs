@@ -183,6 +183,11 @@ impl<F: Family> Table<F> {
         &mut self.entries[handle]
     }
 
+    /// Whether the handle still names an entry: others may have gone to make room.
+    pub(super) fn is_live(&self, handle: u32) -> bool {
+        self.entries.at(handle).is_some_and(|e| e.kind != Kind::Free)
+    }
+
     /// Handles and entries in a fixed order, from the place `from` on.
     pub(super) fn iter_from(&self, from: u32) -> impl Iterator<Item = (u32, &Entry<F>)> {
         (from..self.entries.extent())

@@ -1,0 +1,129 @@
+//! A kernel that looks up entries by group alone, drops idle ones, asks once for each group, and
+//! never tells of a wrong interface (OpenBSD's ip_mroute.c: `mfc_find`, `mfc_expire_route`).
+
+use super::bench::{Bench, world};
+use super::on;
+use crate::kroute::fake::Behaviour;
+use crate::wire::Family;
+
+const G: &str = "239.1.1.1";
+const S: &str = "10.0.0.9";
+
+/// No second upcall comes, so the first one is remembered.
+#[test]
+fn a_member_that_comes_after_the_upcall_gets_the_flow() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        assert_eq!(bench.packet("up", S, G), "");
+        assert_eq!(bench.table(), [""; 0]);
+        bench.join("d1", G, &[]);
+        assert_eq!(bench.packet("up", S, G), "d1");
+        bench.join("d2", G, &[]);
+        assert_eq!(bench.packet("up", "10.0.0.8", G), "d1 d2");
+        bench.leave("d1", G);
+        bench.leave("d2", G);
+        assert_eq!(bench.packet("up", S, G), "");
+        bench.join("d3", G, &[]);
+        assert_eq!(bench.packet("up", S, G), "d3");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+/// One entry stands for all sources, so any state counts, and no source is refused.
+#[test]
+fn any_state_is_an_output_and_source_networks_are_not_enforced() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.include("d1", G, &["10.0.0.7"]);
+        bench.packet("up", "10.9.0.9", G);
+        assert_eq!(bench.packet("up", "10.9.0.9", G), "d1");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+#[test]
+fn what_the_kernel_dropped_is_installed_anew() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.join("d1", G, &[]);
+        bench.packet("up", S, G);
+        bench.pass(15);
+        for _ in 0..2 {
+            bench.fake.time_passes();
+        }
+        bench.packet("up", S, G);
+        assert_eq!(bench.packet("up", S, G), "d1");
+        for _ in 0..2 {
+            bench.fake.time_passes();
+        }
+        bench.pass(16);
+        assert_eq!(bench.mrt.len(), 0);
+        assert_eq!(bench.mrt.next_deadline(), None);
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+/// Else the kernel's own entry, kept alive by the traffic, would hide the flow from later members.
+#[test]
+fn what_is_forgotten_can_be_asked_about_again() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.packet("up", S, G);
+        for _ in 0..8 {
+            bench.packet("up", S, G);
+            bench.pass(15);
+        }
+        bench.packet("up", S, G);
+        bench.join("d1", G, &[]);
+        assert_eq!(bench.packet("up", S, G), "d1");
+        // A new engine knows nothing of entries of the kernel's making.
+        bench.leave("d1", G);
+        bench.packet("up", S, G);
+        bench.restart();
+        bench.packet("up", S, G);
+        bench.join("d1", G, &[]);
+        bench.packet("up", S, G);
+        assert_eq!(bench.packet("up", S, G), "d1");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+#[test]
+fn the_upstream_is_the_parent_until_the_source_is_elsewhere() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.packet("d2", "10.2.0.9", G);
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up");
+        bench.join("d1", G, &[]);
+        assert_eq!(bench.only(), "up: d1");
+        assert_eq!(bench.packet("up", S, G), "d1");
+        for _ in 0..4 {
+            bench.packet("d2", "10.2.0.9", G);
+            bench.pass(15);
+        }
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up d1");
+        for _ in 0..4 {
+            bench.packet("up", S, G);
+            bench.pass(15);
+        }
+        assert_eq!(bench.packet("up", S, G), "d1");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+#[test]
+fn a_deleted_interface_and_a_flush_take_the_entry_along() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.join("d1", G, &[]);
+        bench.packet("up", S, G);
+        bench.mrt.flush(bench.now, None, None, world!(bench));
+        bench.turn();
+        assert_eq!(bench.mrt.len(), 0);
+        bench.packet("up", S, G);
+        assert_eq!(bench.packet("up", S, G), "d1");
+        bench.remove("up");
+        assert_eq!((bench.mrt.len(), bench.table().len()), (0, 0));
+    }
+    on!([Behaviour::OpenBsd], check);
+}
