@@ -149,8 +149,11 @@ fn report_without_router_alert() {
         };
         // RFC 2236, section 2: type 0x16, no response time, checksum, group.
         let report = [&[0x16, 0, 0, 0][..], &to.octets()].concat();
-        send_igmp(host, "eth0", [10, 0, 1, 2].into(), to, &report);
-        let row = wait_joined(&daemon, "down1", group);
+        // Sent until it is heard: the interface may become a vif only after the daemon is ready.
+        let row = wait_for("the group is known", || {
+            send_igmp(host, "eth0", [10, 0, 1, 2].into(), to, &report);
+            daemon.rows("groups", |row| row["group"] == group.to_string()).pop()
+        });
         assert_eq!(row["last-reporter"], "10.0.1.2");
     });
 }

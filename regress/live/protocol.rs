@@ -24,7 +24,7 @@ fn querier(daemon: &Daemon, interface: &str, family: &str) -> (bool, String) {
 struct Shared {
     network: Network,
     other: Host,
-    bridge: Host,
+    _bridge: Host,
 }
 
 impl Shared {
@@ -49,7 +49,7 @@ impl Shared {
             host.address("down1", address);
         }
         receiver.settle("eth0");
-        Self { network, other, bridge }
+        Self { network, other, _bridge: bridge }
     }
 }
 
