@@ -47,6 +47,7 @@ fn engine_holds_nothing_that_it_does_not_need() {
         for set in ["CapPrm", "CapEff"] {
             assert_eq!(status(parent, set), PARENT_CAPABILITIES, "{set}");
         }
+        assert_eq!(status(parent, "CapBnd"), NO_CAPABILITIES);
         assert_eq!((status(engine, "NoNewPrivs"), status(parent, "NoNewPrivs")), both("1"));
         // 2 is a filter.
         assert_eq!((status(engine, "Seccomp"), status(parent, "Seccomp")), both("2"));

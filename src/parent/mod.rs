@@ -200,7 +200,9 @@ impl Parent {
         if self.stopping.is_some_and(|at| at <= now) {
             self.exit.get_or_insert(Ok(()));
         }
-        self.exit.take().map_or(Ok(true), |result| result.map(|()| false))
+        let Some(result) = self.exit.take() else { return Ok(true) };
+        self.engine.take().map(Engine::reap);
+        result.map(|()| false)
     }
 
     /// Whether an engine has served.

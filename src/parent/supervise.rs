@@ -97,7 +97,7 @@ impl Engine {
     }
 
     /// Kills the process, if it still runs, and says how it ended.
-    fn reap(self) -> Option<ExitStatus> {
+    pub(super) fn reap(self) -> Option<ExitStatus> {
         let mut child = self.child?;
         // Fails when it has ended already.
         let _ = child.kill();
