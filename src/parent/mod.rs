@@ -216,8 +216,9 @@ impl Parent {
         let signals: Vec<usize> =
             self.signals.descriptors().map(|fd| poll.add(fd, false)).collect();
         let monitor = poll.add(self.setup.monitor.descriptor(), false);
-        let kernel = Af::ALL
-            .map(|f| self.setup.kernel.descriptor(f).map(|fd: BorrowedFd<'_>| poll.add(fd, false)));
+        // What the kernel says while there is no engine waits in its sockets.
+        let said = |f| self.setup.kernel.descriptor(f).filter(|_| self.engine.is_some());
+        let kernel = Af::ALL.map(|f| said(f).map(|fd: BorrowedFd<'_>| poll.add(fd, false)));
         let engine =
             self.engine.as_ref().map(|e| poll.add(e.channel.as_fd(), e.channel.wants_write()));
         let due = [self.supervise_at(), Some(self.next_reconcile), self.stopping];
