@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::Failure;
 use super::client::Client;
 use super::show::to_json;
-use super::table::{event_line, kind};
+use super::table::event_line;
 use crate::imsg::ctl::{Event, Reply, Request};
 
 /// Prints each event, or runs `exec` for it, until the daemon goes away.
@@ -40,11 +40,11 @@ pub fn run(
 /// environment; waits for its end.
 fn execute(exec: &str, event: &Event) -> Result<(), Failure> {
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(format!("{exec} \"$@\"")).arg(exec).arg(kind(event.event));
+    command.arg("-c").arg(format!("{exec} \"$@\"")).arg(exec).arg(event.event.name());
     command.stdin(Stdio::null()).envs(environment(event));
     match command.status() {
         Ok(status) if status.success() => {}
-        Ok(status) => eprintln!("mcast-proxyctl: {exec} {}: {status}", kind(event.event)),
+        Ok(status) => eprintln!("mcast-proxyctl: {exec} {}: {status}", event.event.name()),
         Err(e) => return Err(Failure::Usage(format!("{exec}: {e}"))),
     }
     Ok(())
@@ -57,7 +57,7 @@ pub fn environment(event: &Event) -> Vec<(&'static str, String)> {
     let (source, group) = (text(event.source), text(event.group));
     let interface = event.interface.clone().unwrap_or_default();
     vec![
-        ("EVENT", kind(event.event).to_owned()),
+        ("EVENT", event.event.name().to_owned()),
         ("TIME", event.time.to_string()),
         ("FAMILY", event.family.map(|f| f.to_string()).unwrap_or_default()),
         ("SOURCE", source.clone()),

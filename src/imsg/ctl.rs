@@ -337,24 +337,40 @@ pub struct Event {
     pub reason: Option<String>,
 }
 
-/// Kinds of events; the names are the first argument of `monitor -e`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EventKind {
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident $name:literal,)*) => {
+        /// Kinds of events; the names are the first argument of `monitor -e`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum EventKind { $($(#[$doc])* #[serde(rename = $name)] $variant,)* }
+
+        impl EventKind {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name in tables, JSON and the manual.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+events! {
     /// A route was installed or its outputs changed.
-    Install,
+    Install "install",
     /// A route was removed.
-    Remove,
+    Remove "remove",
     /// A route moved to another incoming interface.
-    Move,
+    Move "move",
     /// A group got its first member on a downstream.
-    Join,
+    Join "join",
     /// A group lost its last member on a downstream.
-    Leave,
+    Leave "leave",
     /// An interface came, went or changed; the querier changed.
-    Interface,
+    Interface "interface",
     /// The configuration was reloaded.
-    Reload,
+    Reload "reload",
     /// An engine started.
-    Start,
+    Start "start",
 }

@@ -1,0 +1,241 @@
+//! The manual pages name exactly the flags, commands, events, counters and JSON members that exist.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use mcast_proxy::config::model::Role;
+use mcast_proxy::ctl::{self, command, monitor};
+use mcast_proxy::imsg::ctl::{
+    CounterRow, Event, EventKind, GroupRow, HostRow, InterfaceRow, LinkRow, Mode, OperStatus,
+    Origin, OutputRow, RouteRow, RouteState, SourceRow, Status, UpstreamRow,
+};
+use mcast_proxy::kroute::MfcKey;
+use mcast_proxy::wire::{Af, Discard, Kind};
+use serde::Serialize;
+use serde_json::Value;
+
+type Words = BTreeSet<String>;
+
+fn page(name: &str) -> String {
+    let path = format!("{}/man/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The lines of the page between one that begins with `from` and the next that begins with `to`.
+fn part<'a>(page: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+    let rest = page.lines().skip_while(|line| !line.starts_with(from)).skip(1);
+    let lines: Vec<&str> = rest.take_while(|line| !line.starts_with(to)).collect();
+    assert!(!lines.is_empty(), "{from}");
+    lines
+}
+
+fn set<T: ToString>(words: impl IntoIterator<Item = T>) -> Words {
+    words.into_iter().map(|w| w.to_string()).collect()
+}
+
+/// What the list items of the macro name: `.It Cm a , b`.
+fn items(lines: &[&str], mdoc: &str) -> Words {
+    let items = lines.iter().filter_map(|line| line.strip_prefix(&format!(".It {mdoc} ")));
+    set(items.flat_map(|names| names.split(" , ")).map(|name| name.split(' ').next().unwrap()))
+}
+
+/// The flags of a usage line: `[-bjpt]` and `[-I name]`.
+fn flags(usage: &str) -> Words {
+    let groups = usage.split("[-").skip(1).map(|g| g.split([']', ' ']).next().unwrap());
+    set(groups.flat_map(str::chars))
+}
+
+#[test]
+fn flags_are_those_of_the_usage_message() {
+    let monitor = command::TABLE.iter().map(|entry| flags(entry.arguments));
+    let ctl = monitor.fold(flags(ctl::USAGE), |all, some| &all | &some);
+    let page = page("mcast-proxyctl.8");
+    assert_eq!(items(&page.lines().collect::<Vec<_>>(), "Fl"), ctl);
+}
+
+#[test]
+fn commands_are_those_of_the_table() {
+    let page = page("mcast-proxyctl.8");
+    let mut named = Words::new();
+    for line in part(&page, "The commands are as follows", ".Ss Events") {
+        // `.It Cm show Op Cm status` is two commands; `.It Xo` begins a command on several lines.
+        let Some(line) = line.strip_prefix(".It Cm ").or(line.strip_prefix(".Cm ")) else {
+            continue;
+        };
+        let words: Vec<&str> = line.split(' ').take_while(|w| *w != "Ar").collect();
+        let plain = words.iter().take_while(|w| **w != "Op");
+        named.insert(plain.copied().collect::<Vec<_>>().join(" "));
+        if let [word, "Op", "Cm", more] = words[..] {
+            named.insert(format!("{word} {more}"));
+        }
+    }
+    assert_eq!(named, set(command::TABLE.iter().map(|entry| entry.words.join(" "))));
+}
+
+#[test]
+fn events_and_their_environment_are_named() {
+    let page = page("mcast-proxyctl.8");
+    let lines = part(&page, ".Ss Events", ".Ss JSON");
+    assert_eq!(items(&lines, "Cm"), set(EventKind::ALL.iter().map(|kind| kind.name())));
+    let variables = monitor::environment(&event());
+    assert_eq!(items(&lines, "Ev"), set(variables.iter().map(|(name, _)| name)));
+}
+
+#[test]
+fn counters_are_those_of_the_wire() {
+    let page = page("mcast-proxyctl.8");
+    let named = items(&part(&page, ".Ss Counters", ".Sh"), "Cm");
+    let kinds = set(Kind::ALL.iter().map(|kind| kind.name()));
+    assert_eq!(named, &kinds | &set(Discard::ALL.iter().map(|reason| reason.name())));
+}
+
+fn event() -> Event {
+    Event {
+        time: 0,
+        event: EventKind::Start,
+        interface: None,
+        family: None,
+        group: None,
+        source: None,
+        outgoing_interfaces: Vec::new(),
+        reason: None,
+    }
+}
+
+/// All members of the value, those of objects inside too.
+fn members(value: &Value) -> Words {
+    match value {
+        Value::Object(map) => {
+            map.iter().flat_map(|(k, v)| [set([k]), members(v)]).flatten().collect()
+        }
+        Value::Array(values) => values.iter().flat_map(members).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Words::new(),
+    }
+}
+
+/// That the page names the members of a row after `item`.
+fn check_members(item: &str, row: &impl Serialize) {
+    let page = page("mcast-proxyctl.8");
+    let page: String = part(&page, ".Ss JSON", ".Ss Counters").join("\n");
+    let lines = part(&page, item, ".It");
+    let named = lines.iter().filter_map(|line| line.strip_prefix(".Ql "));
+    let named = set(named.map(|name| name.split(' ').next().unwrap()));
+    let missing: Vec<String> =
+        members(&serde_json::to_value(row).unwrap()).difference(&named).cloned().collect();
+    assert!(missing.is_empty(), "{item} lacks {missing:?}");
+}
+
+#[test]
+fn json_members_of_memberships_are_named() {
+    let (interface, group, host) = (String::new(), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST);
+    let (family, filter_mode) = (Af::Ip4, Mode::Include);
+    let source = SourceRow { source: host.into(), expire: None, forwarding: true };
+    let row = GroupRow {
+        interface: interface.clone(),
+        family,
+        group,
+        filter_mode,
+        version: 3,
+        expire: None,
+        up_time: 0,
+        last_reporter: None,
+        is_static: false,
+        sources: vec![source],
+    };
+    check_members(".It Cm show groups", &row);
+    let row = HostRow {
+        interface: interface.clone(),
+        family,
+        group,
+        host: host.into(),
+        filter_mode,
+        sources: Vec::new(),
+        expire: None,
+    };
+    check_members(".It Cm show hosts", &row);
+    let row =
+        UpstreamRow { interface, family, group, filter_mode, sources: Vec::new(), is_static: true };
+    check_members(".It Cm show upstream", &row);
+}
+
+#[test]
+fn json_members_of_interfaces_are_named() {
+    let link = LinkRow {
+        vif: None,
+        reason: None,
+        version: 3,
+        querier: true,
+        querier_address: None,
+        groups: 0,
+        querier_expire: None,
+        query_interval: 125,
+        query_max_response_time: 10,
+        last_member_query_interval: 1,
+        robustness_variable: 2,
+        mrdisc_neighbors: Vec::new(),
+    };
+    let row = InterfaceRow {
+        interface: String::new(),
+        role: Role::Upstream,
+        index: None,
+        oper_status: OperStatus::Up,
+        addresses: Vec::new(),
+        ipv4: Some(link),
+        ipv6: None,
+    };
+    check_members(".It Cm show interfaces", &row);
+}
+
+#[test]
+fn json_members_of_routes_counters_and_events_are_named() {
+    let output = OutputRow { interface: String::new(), threshold: 1 };
+    let row = RouteRow {
+        family: Af::Ip4,
+        source: None,
+        group: String::new(),
+        incoming_interface: String::new(),
+        outgoing_interfaces: vec![output],
+        origin: Origin::Proxy,
+        state: RouteState::Waiting,
+        reason: None,
+        packets: 0,
+        bytes: 0,
+        wrong_interface: 0,
+    };
+    check_members(".It Cm show routes", &row);
+    let row = CounterRow {
+        interface: String::new(),
+        family: Af::Ip4,
+        received: [].into(),
+        sent: [].into(),
+        discarded: [].into(),
+    };
+    check_members(".It Cm show counters", &row);
+    check_members(".It Cm show events", &event());
+}
+
+#[test]
+fn json_members_of_the_status_are_named() {
+    let status = Status {
+        version: String::new(),
+        pid: 0,
+        engine_pid: 0,
+        engine_restarts: 0,
+        up_time: 0,
+        table: 0,
+        ipv4: true,
+        ipv6: true,
+        route_key: MfcKey::SourceGroup,
+        upstream: Vec::new(),
+        downstream: Vec::new(),
+        groups: 0,
+        routes: 0,
+        hosts: 0,
+        vifs: 0,
+        max_vifs: 32,
+        mifs: 0,
+        max_mifs: 32,
+        limits: [].into(),
+    };
+    check_members(".It Cm show status", &status);
+}
