@@ -5,7 +5,6 @@
 //! few reports as the pace allows, so call it once a turn, after [`Host::on_time`] where
 //! [`Host::next_deadline`] has come.
 
-mod pace;
 mod query;
 mod say;
 mod table;
@@ -16,12 +15,12 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use self::pace::Pace;
 use self::query::General;
 use self::say::{Purpose, Sweep};
 use self::table::{Record, Table};
 use self::work::{Queue, Work, Works};
 use super::chance::Chance;
+use super::pace::Pace;
 use super::slab::NONE;
 use crate::imsg::Transmit;
 use crate::imsg::ctl::Mode;

@@ -5,7 +5,7 @@ use crate::sys::time::Tick;
 /// A limit of messages over time: each takes up an interval, and as many as `ahead` covers may go
 /// before their turn.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(in crate::engine::core) struct Pace {
     /// Microseconds that a message takes up.
     interval: u64,
     /// Microseconds that messages may be ahead.
@@ -16,29 +16,29 @@ pub(super) struct Pace {
 
 impl Pace {
     /// One message each `interval` microseconds, `ahead` microseconds of them at once.
-    pub(super) const fn new(interval: u64, ahead: u64) -> Self {
+    pub(in crate::engine::core) const fn new(interval: u64, ahead: u64) -> Self {
         Self { interval, ahead, taken: 0 }
     }
 
     /// The moment from which the next message may go.
-    pub(super) const fn ready_at(&self) -> Tick {
+    pub(in crate::engine::core) const fn ready_at(&self) -> Tick {
         Tick(self.taken.saturating_sub(self.ahead).div_ceil(1000))
     }
 
     /// Whether a message may go.
-    pub(super) fn ready(&self, now: Tick) -> bool {
+    pub(in crate::engine::core) fn ready(&self, now: Tick) -> bool {
         self.ready_at() <= now
     }
 
     /// Counts messages that go at `now`.
-    pub(super) fn take(&mut self, now: Tick, messages: usize) {
+    pub(in crate::engine::core) fn take(&mut self, now: Tick, messages: usize) {
         let taken = self.taken.max(now.0.saturating_mul(1000));
         let messages = u64::try_from(messages).unwrap_or(u64::MAX);
         self.taken = taken.saturating_add(messages.saturating_mul(self.interval));
     }
 
     /// The same, but a message takes up `interval` at most.
-    pub(super) fn no_slower(self, interval: u64) -> Self {
+    pub(in crate::engine::core) fn no_slower(self, interval: u64) -> Self {
         Self { interval: self.interval.min(interval), ..self }
     }
 }
