@@ -236,6 +236,24 @@ impl Router {
         }
     }
 
+    /// A router or switch of the link sends a router discovery message.
+    pub(crate) fn mrdisc<F: Net>(&mut self, ifindex: u32, host: u8, message: wire::Mrdisc) {
+        let source = F::address(ifindex, host);
+        self.deliver::<F>(
+            source,
+            wire::mrdisc(&Sender::<F> { ifindex, source, mtu: 1500 }, message),
+        );
+    }
+
+    /// The other routers that `show interfaces` lists.
+    pub(crate) fn neighbors<F: Net>(&self, name: &str) -> Vec<IpAddr> {
+        let rows = |rows| if let Rows::Interfaces(rows) = rows { rows } else { Vec::new() };
+        let all = self.rows(Table::Interfaces).into_iter().flat_map(rows);
+        let row = all.into_iter().find(|row| row.interface == name).unwrap();
+        let link = if F::AF == wire::Af::Ip4 { row.ipv4 } else { row.ipv6 };
+        link.unwrap().mrdisc_neighbors
+    }
+
     /// A packet of an unknown flow arrives.
     pub(crate) fn data<F: Net>(&mut self, ifindex: u32, source: F::Addr) {
         let key = RouteKey { source: Some(source.into()), group: F::GROUP.into() };

@@ -8,7 +8,7 @@ use mcast_proxy::imsg::ctl::Mode;
 use mcast_proxy::kroute::InterfaceChange;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::RecordType::{Allow, IsEx, IsIn, ToEx, ToIn};
-use mcast_proxy::wire::{Address, V4, V6};
+use mcast_proxy::wire::{Address, Mrdisc, V4, V6};
 
 use crate::router::{DOWN, DOWN2, Net, Router, UP, config};
 
@@ -41,6 +41,8 @@ both! {
     a_lower_querier_takes_over_and_its_silence_gives_back
     a_lost_interface_takes_its_routes
     any_source_gets_a_star_g_route_at_the_join
+    routers_advertise_themselves_until_the_end
+    other_routers_are_listed
 }
 
 mod both {
@@ -170,6 +172,44 @@ mod both {
         assert_eq!(router.outputs::<F>(F::SOURCE), [DOWN2]);
         router.parent(Notice::Interface(InterfaceChange::Gone { ifindex: UP }));
         assert!(router.routes.iter().all(|r| r.incoming != UP));
+    }
+
+    fn discovery<F: Net>() -> Router {
+        let mut config = config(network(F::SOURCE.into()));
+        config.defaults.mrdisc = Some(true);
+        config.interfaces[2].overrides.mrdisc = Some(false);
+        Router::new(config)
+    }
+
+    /// RFC 4286, section 4: three soon, then one each 20 s; one to who asks; a termination.
+    pub(super) fn routers_advertise_themselves_until_the_end<F: Net>() {
+        let mut router = discovery::<F>();
+        let sent = |router: &mut Router, time| {
+            router.pass(Millis(time));
+            [UP, DOWN, DOWN2].map(|i| router.take_sent::<F>(i, F::ALL_SNOOPERS).len())
+        };
+        assert_eq!(sent(&mut router, 6000), [3, 3, 0]);
+        assert_eq!(sent(&mut router, 12_500), [0, 0, 0]);
+        assert_eq!(sent(&mut router, 60_000), [3, 3, 0]);
+        router.mrdisc::<F>(DOWN, 9, Mrdisc::Solicitation);
+        assert_eq!(sent(&mut router, 500), [0, 1, 0]);
+        router.parent(Notice::Shutdown);
+        assert_eq!(sent(&mut router, 60_000), [1, 1, 0]);
+    }
+
+    /// RFC 4286, section 3.1.5: until three intervals passed.
+    pub(super) fn other_routers_are_listed<F: Net>() {
+        let mut router = discovery::<F>();
+        let heard = Mrdisc::Advertisement { interval: 20, query_interval: 0, robustness: 0 };
+        router.mrdisc::<F>(DOWN, 9, heard);
+        router.mrdisc::<F>(DOWN, 7, heard);
+        router.mrdisc::<F>(DOWN, 1, heard);
+        let other = |host| F::address(DOWN, host).into();
+        assert_eq!(router.neighbors::<F>("down0"), [other(7), other(9)]);
+        router.mrdisc::<F>(DOWN, 7, Mrdisc::Termination);
+        assert_eq!(router.neighbors::<F>("down0"), [other(9)]);
+        router.pass(Millis(60_000));
+        assert!(router.neighbors::<F>("down0").is_empty());
     }
 
     pub(super) fn any_source_gets_a_star_g_route_at_the_join<F: Net>() {

@@ -8,7 +8,7 @@ use super::host::Endpoint;
 use super::pace::Pace;
 use crate::imsg::Transmit;
 use crate::sys::time::{Millis, Tick};
-use crate::wire::{self, Family, Sender};
+use crate::wire::{self, Family, Kind, Sender};
 
 /// Other routers of a link that are kept at most; more are not taken in.
 pub const MAX_NEIGHBORS: usize = 64;
@@ -25,7 +25,7 @@ const MESSAGE_PACE: Pace = Pace::new(100_000, 0);
 const DEAD_INTERVALS: u32 = 3;
 
 /// What is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Announced {
     /// Time between advertisements: 4 to 180 s. Section 3.1.1.
     pub interval: Millis,
@@ -52,16 +52,16 @@ pub struct Mrdisc<F: Family> {
     neighbors: BTreeMap<F::Addr, Tick>,
     chance: Chance,
     pace: Pace,
-    out: VecDeque<Transmit>,
+    out: VecDeque<(Kind, Transmit)>,
 }
 
 impl<F: Family> Mrdisc<F> {
     /// Starts silent; `seed` gives the delays.
     #[must_use]
-    pub fn new(ifindex: u32, announced: Announced, seed: [u64; 2]) -> Self {
+    pub fn new(ifindex: u32, seed: [u64; 2]) -> Self {
         Self {
             ifindex,
-            announced,
+            announced: Announced::default(),
             endpoint: None,
             initial: 0,
             next: Tick(0),
@@ -90,7 +90,8 @@ impl<F: Family> Mrdisc<F> {
     /// The interface forwards no more: says so once, if it can. Section 4.
     pub fn stop(&mut self) {
         if let Some(sender) = self.sender() {
-            self.out.push_back(wire::mrdisc(&sender, wire::Mrdisc::Termination));
+            let termination = wire::mrdisc(&sender, wire::Mrdisc::Termination);
+            self.out.push_back((Kind::Termination, termination));
         }
         self.down();
     }
@@ -133,7 +134,8 @@ impl<F: Family> Mrdisc<F> {
             return;
         }
         self.pace.take(now, 1);
-        self.out.push_back(wire::mrdisc(&sender, self.advertisement()));
+        let advertisement = wire::mrdisc(&sender, self.advertisement());
+        self.out.push_back((Kind::Advertisement, advertisement));
         self.answer = self.answer.filter(|_| !answer);
         if next {
             self.initial = self.initial.saturating_sub(1);
@@ -149,8 +151,8 @@ impl<F: Family> Mrdisc<F> {
         Some(due.max(self.pace.ready_at()))
     }
 
-    /// The next packet to send now.
-    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+    /// The next packet to send now, and what it is.
+    pub fn poll_transmit(&mut self) -> Option<(Kind, Transmit)> {
         self.out.pop_front()
     }
 

@@ -108,6 +108,18 @@ impl<F: Family> Querier<F> {
         self.running && self.other.is_none() && self.settings.querier != QuerierMode::Never
     }
 
+    /// Query interval and robustness in force, while a querier is on the link.
+    #[must_use]
+    pub fn on_link(&self) -> Option<(Millis, u8)> {
+        (self.is_querier() || self.other.is_some()).then_some((self.interval, self.robustness))
+    }
+
+    /// What it goes by.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What holds for the link's groups.
     #[must_use]
     pub fn rules(&self, now: Tick) -> Rules {

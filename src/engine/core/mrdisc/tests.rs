@@ -23,7 +23,9 @@ struct Bench<F: Family> {
 
 impl<F: Family> Bench<F> {
     fn new(seed: u64) -> Self {
-        Self { mrdisc: Mrdisc::new(7, ANNOUNCED, [seed, 3]), now: Tick(0) }
+        let mut mrdisc = Mrdisc::new(7, [seed, 3]);
+        mrdisc.announce(ANNOUNCED);
+        Self { mrdisc, now: Tick(0) }
     }
 
     fn started(seed: u64) -> Self {
@@ -40,7 +42,8 @@ impl<F: Family> Bench<F> {
             assert!(deadline > self.now, "it spins");
             self.now = deadline;
             self.mrdisc.on_time(self.now);
-            while let Some(transmit) = self.mrdisc.poll_transmit() {
+            while let Some((kind, transmit)) = self.mrdisc.poll_transmit() {
+                assert_eq!(kind, Kind::Advertisement);
                 assert_eq!(transmit, expected::<F>(self.mrdisc.advertisement()));
                 sent.push(self.now);
             }
@@ -127,7 +130,7 @@ fn the_end_of_forwarding_is_said_once<F: Family>() {
     bench.mrdisc.stop();
     bench.mrdisc.stop();
     let termination = expected::<F>(wire::Mrdisc::Termination);
-    assert_eq!(bench.mrdisc.poll_transmit(), Some(termination));
+    assert_eq!(bench.mrdisc.poll_transmit(), Some((Kind::Termination, termination)));
     bench.mrdisc.on_solicitation(bench.now);
     assert_eq!((bench.mrdisc.poll_transmit(), bench.mrdisc.next_deadline()), (None, None));
 }

@@ -14,6 +14,7 @@ use crate::engine::core::counters::Counters;
 use crate::engine::core::groups::Fixed;
 use crate::engine::core::host::{Endpoint, Host, HostConfig};
 use crate::engine::core::link::{Link, Vif};
+use crate::engine::core::mrdisc::Mrdisc;
 use crate::engine::core::mrt::World;
 use crate::engine::core::querier::Querier;
 use crate::engine::core::slot::Slot;
@@ -97,6 +98,7 @@ impl<F: Family> Proxy<F> {
             slot,
             querier: Querier::new(Arc::clone(&settings)),
             host: None,
+            mrdisc: Mrdisc::new(interface.ifindex, [self.chance.bits(), self.chance.bits()]),
             counters: Counters::default(),
             reception: Arc::clone(&reception),
             budget: MESSAGE_BURST,
@@ -224,6 +226,12 @@ impl<F: Family> Proxy<F> {
         if let Some(host) = &mut port.host {
             host.set_endpoint(now, endpoint);
         }
+        port.announce();
+        match endpoint {
+            _ if !link.settings.mrdisc => port.mrdisc.stop(),
+            Some(endpoint) => port.mrdisc.start(now, endpoint),
+            None => port.mrdisc.down(),
+        }
         if !link.up && link.role() == Role::Downstream {
             self.groups.clear_link(now, slot, false);
         }
@@ -246,8 +254,8 @@ impl<F: Family> Proxy<F> {
         let ifindex = link.ifindex;
         link.up = false;
         link.vif = Vif::None;
-        if let Some(host) = self.ports.get_mut(slot).and_then(|p| p.host.as_mut()) {
-            host.leave_all(now);
+        if let Some(port) = self.ports.get_mut(slot) {
+            port.leave(now);
         }
         let world = World { links: &self.links, members: &self.groups };
         self.mrt.on_link_changed(now, slot, world);

@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::groups::Groups;
 use super::host::Host;
 use super::link::Link;
+use super::mrdisc::{Announced, Mrdisc};
 use super::mrt::{Limits, Mrt, World};
 use super::querier::{Querier, RESTART_RESPONSE};
 use super::slot::{Slot, Slots};
@@ -35,11 +36,29 @@ struct Port<F: Family> {
     slot: Slot,
     querier: Querier<F>,
     host: Option<Host<F>>,
+    mrdisc: Mrdisc<F>,
     counters: Counters,
     reception: Arc<Reception<F>>,
     /// Messages that may still be taken before `refilled` is looked at again.
     budget: u32,
     refilled: Tick,
+}
+
+impl<F: Family> Port<F> {
+    /// Has multicast router discovery tell what holds now.
+    fn announce(&mut self) {
+        let (query_interval, robustness) = self.querier.on_link().unwrap_or_default();
+        let interval = self.querier.settings().mrdisc_interval;
+        self.mrdisc.announce(Announced { interval, query_interval, robustness });
+    }
+
+    /// Says its last words on the link.
+    fn leave(&mut self, now: Tick) {
+        if let Some(host) = &mut self.host {
+            host.leave_all(now);
+        }
+        self.mrdisc.stop();
+    }
 }
 
 /// One family of the proxy.
@@ -146,6 +165,7 @@ impl<F: Family> Proxy<F> {
                 .next_deadline()
                 .into_iter()
                 .chain(p.host.as_ref().and_then(Host::next_deadline))
+                .chain(p.mrdisc.next_deadline())
         });
         ports
             .chain(self.groups.next_deadline())
@@ -162,7 +182,13 @@ impl<F: Family> Proxy<F> {
         for slot in slots {
             self.query_on_time(now, slot, out);
         }
-        self.ports.iter_mut().filter_map(|p| p.host.as_mut()).for_each(|h| h.on_time(now));
+        for port in self.ports.iter_mut() {
+            if let Some(host) = &mut port.host {
+                host.on_time(now);
+            }
+            port.announce();
+            port.mrdisc.on_time(now);
+        }
         let world = World { links: &self.links, members: &self.groups };
         self.mrt.on_time(now);
         if self.settle_at.is_some_and(|at| at <= now) {
@@ -171,9 +197,9 @@ impl<F: Family> Proxy<F> {
         }
     }
 
-    /// Leaves all groups upstream.
+    /// Leaves all groups upstream, and tells snooping switches that no router is here any more.
     pub fn shutdown(&mut self, now: Tick) {
-        self.ports.iter_mut().filter_map(|p| p.host.as_mut()).for_each(|h| h.leave_all(now));
+        self.ports.iter_mut().for_each(|port| port.leave(now));
     }
 
     /// Whether there is nothing left to send of a shutdown.

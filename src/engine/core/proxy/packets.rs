@@ -115,7 +115,13 @@ impl<F: Family> Proxy<F> {
     ) -> Result<(), Discard> {
         let role = self.links.get(slot).map_or(Role::Disabled, Link::role);
         match (message, role) {
-            (Message::Query(_), _) if own => Err(Discard::Own),
+            (Message::Query(_) | Message::Mrdisc(_), _) if own => Err(Discard::Own),
+            (Message::Mrdisc(message), _) => {
+                if let Some(port) = self.ports.get_mut(slot) {
+                    port.mrdisc.on_message(now, header.source, message);
+                }
+                Ok(())
+            }
             (Message::Query(query), Role::Downstream) => {
                 self.foreign_query(now, slot, header, &query, out);
                 Ok(())
@@ -149,7 +155,6 @@ impl<F: Family> Proxy<F> {
                 }
                 Ok(())
             }
-            (Message::Mrdisc(_), _) => Ok(()),
             (
                 Message::OldReport { .. } | Message::Leave { .. } | Message::Report(_),
                 Role::Upstream | Role::Static | Role::Disabled,

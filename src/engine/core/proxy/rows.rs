@@ -115,7 +115,7 @@ impl<F: Family> Proxy<F> {
             query_max_response_time: link.settings.query_response_interval.0 / 1000,
             last_member_query_interval: link.settings.last_member_query_interval.0 / 1000,
             robustness_variable: port.querier.robustness(),
-            mrdisc_neighbors: Vec::new(),
+            mrdisc_neighbors: port.mrdisc.neighbors(now).map(Into::into).collect(),
         })
     }
 

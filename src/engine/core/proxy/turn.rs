@@ -5,7 +5,7 @@ use super::{Port, Proxy};
 use crate::config::model::Role;
 use crate::engine::core::Action;
 use crate::engine::core::groups::{Merge, SpecificQuery};
-use crate::engine::core::host::Subscription;
+use crate::engine::core::host::{Host, Subscription};
 use crate::engine::core::mrt::{MrtEvent, World, upstream_for};
 use crate::engine::core::slot::Slot;
 use crate::imsg::Transmit;
@@ -37,9 +37,12 @@ impl<F: Family> Proxy<F> {
             self.send_query(now, &asked, out);
         }
         for port in self.ports.iter_mut() {
-            let Port { host: Some(host), counters, .. } = port else { continue };
-            while let Some(transmit) = host.poll_transmit() {
-                counters.sent(kind_of::<F>(&transmit));
+            while let Some(transmit) = port.host.as_mut().and_then(Host::poll_transmit) {
+                port.counters.sent(kind_of::<F>(&transmit));
+                out.push(Action::Transmit(transmit));
+            }
+            while let Some((kind, transmit)) = port.mrdisc.poll_transmit() {
+                port.counters.sent(kind);
                 out.push(Action::Transmit(transmit));
             }
         }
