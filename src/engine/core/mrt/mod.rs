@@ -4,6 +4,7 @@
 //! table holds what the kernel was told, so that only what changes is ordered. Every change of what
 //! a decision depended on is told to [`Mrt`], which decides again for what it touches.
 
+mod adopt;
 mod decide;
 mod idle;
 mod merged;
@@ -32,7 +33,7 @@ use crate::config::model::{Mroute, Role};
 use crate::engine::core::link::Link;
 use crate::engine::core::slot::{MAX_SLOTS, Slot, Slots};
 use crate::imsg::Order;
-use crate::kroute::{Capabilities, Route, RouteKey, Upcall, UpcallKind};
+use crate::kroute::{Capabilities, RouteKey, Upcall, UpcallKind};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Address, Family};
 
@@ -168,75 +169,6 @@ impl<F: Family> Mrt<F> {
     /// Anything about any interface changed.
     pub fn on_links_changed_all(&mut self, now: Tick, world: World<'_, F>) {
         self.follow_links(now, SlotSet::ALL, world);
-    }
-
-    /// A route that an engine before us installed: kept as it is, but for outputs that come in
-    /// addition, until [`Mrt::settle`].
-    pub fn on_installed(&mut self, now: Tick, route: &Route, world: World<'_, F>) {
-        let slot = |ifindex| world.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.slot);
-        let Some(group) = F::Addr::from_ip(route.key.group) else { return };
-        let by_group = self.routes.by_group();
-        let stand_in = by_group.then(|| merged::any_source(route.key.group));
-        let source = route.key.source.or(stand_in).and_then(F::Addr::from_ip);
-        let is_shared = by_group || source.is_none();
-        let table = &mut self.routes.table;
-        let known = match source {
-            Some(source) if !is_shared => table.flow(source, group),
-            Some(_) | None => table.shared(group),
-        };
-        if known.is_some() {
-            return;
-        }
-        let room = table.len() < self.routes.limits.max_routes as usize;
-        let Some(incoming) = slot(route.incoming).filter(|_| room) else {
-            let key = RouteKey { source: source.map(Into::into), group: group.into() };
-            self.routes.orders.push_back(Order::DeleteRoute(key));
-            return;
-        };
-        let mut outputs = SlotSet::EMPTY;
-        route.outgoing.iter().filter_map(|o| slot(o.ifindex)).for_each(|s| outputs.insert(s));
-        let entry = Entry {
-            kind: if is_shared { Kind::Shared } else { Kind::Learned },
-            source: source.unwrap_or(F::Addr::UNSPECIFIED),
-            group,
-            incoming,
-            seen: incoming,
-            outputs,
-            installed: true,
-            adopted: true,
-            active: now,
-            round: self.routes.round,
-            ..Entry::default()
-        };
-        self.differs |= !same_outputs(&report::route(&entry, world.links), route);
-        table.insert(entry);
-        self.plan(now);
-    }
-
-    /// Members had the time to answer: routes of an engine before us that nobody wants go.
-    pub fn settle(&mut self, now: Tick, world: World<'_, F>) {
-        let table = &self.routes.table;
-        let adopted: Vec<u32> =
-            table.iter_from(0).filter(|(_, e)| e.adopted).map(|(handle, _)| handle).collect();
-        let mut groups: Vec<F::Addr> = adopted.iter().map(|h| table.get(*h).group).collect();
-        for handle in adopted {
-            self.routes.table.get_mut(handle).adopted = false;
-            let entry = self.routes.table.get(handle);
-            let view = View::new(&self.statics, world, entry.group);
-            let wanted = || view.decide(Sources::One(entry.source), entry.incoming).outputs;
-            if entry.kind == Kind::Learned && !entry.outputs.is_empty() && wanted().is_empty() {
-                self.routes.withdraw(handle, world.links, "nobody wants it any more");
-            }
-        }
-        groups.sort_unstable();
-        groups.dedup();
-        if std::mem::take(&mut self.differs) {
-            self.routes.rewrite = SlotSet::ALL;
-        }
-        for group in groups {
-            self.refresh(now, group, world, "nobody wants it any more");
-        }
-        self.routes.rewrite = SlotSet::EMPTY;
     }
 
     /// The kernel refused a route: it is not installed.
@@ -415,14 +347,4 @@ impl<F: Family> Mrt<F> {
         groups.sort_unstable();
         groups
     }
-}
-
-/// Whether both have the same outputs with the same thresholds.
-fn same_outputs(a: &Route, b: &Route) -> bool {
-    let sorted = |route: &Route| {
-        let mut outgoing = route.outgoing.clone();
-        outgoing.sort_unstable();
-        outgoing
-    };
-    sorted(a) == sorted(b)
 }
