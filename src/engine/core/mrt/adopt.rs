@@ -19,17 +19,12 @@ impl<F: Family> Mrt<F> {
         let stand_in = by_group.then(|| merged::any_source(route.key.group));
         let source = route.key.source.or(stand_in).and_then(F::Addr::from_ip);
         let is_shared = by_group || source.is_none();
-        let table = &mut self.routes.table;
-        let known = match source {
-            Some(source) if !is_shared => table.flow(source, group),
-            Some(_) | None => table.shared(group),
-        };
-        if known.is_some() {
+        let key = RouteKey { source: source.map(Into::into), group: route.key.group };
+        if self.routes.find(&key).is_some() {
             return;
         }
-        let room = table.len() < self.routes.limits.max_routes as usize;
+        let room = self.len() < self.routes.limits.max_routes as usize;
         let Some(incoming) = slot(route.incoming).filter(|_| room) else {
-            let key = RouteKey { source: source.map(Into::into), group: group.into() };
             self.routes.orders.push_back(Order::DeleteRoute(key));
             return;
         };
@@ -49,7 +44,7 @@ impl<F: Family> Mrt<F> {
             ..Entry::default()
         };
         self.differs |= !same_outputs(&report::route(&entry, world.links), route);
-        table.insert(entry);
+        self.routes.table.insert(entry);
         self.plan(now);
     }
 

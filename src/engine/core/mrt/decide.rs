@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use super::set::SlotSet;
-use super::statics::Statics;
+use super::statics::{Rule, Statics};
 use crate::config::model::{Role, SourceMatch};
 use crate::engine::core::link::{Link, Vif};
 use crate::engine::core::members::{Filter, Members};
@@ -190,24 +190,22 @@ impl<'a, F: Family> View<'a, F> {
         }
         let proxied = self.proxied(link, sources);
         let Some(to) = self.static_outputs(sources, incoming)? else { return proxied };
-        let mut verdict = match proxied {
+        let mut outputs = match proxied {
+            Ok(verdict) => verdict.outputs,
             Err(Reason::Varies) => return Err(Reason::Varies),
-            Ok(verdict) => verdict,
-            Err(_) => Verdict { outputs: SlotSet::EMPTY, accepted: true, reason: None },
+            // An mroute asks neither for a source network nor for the upstream of the group.
+            Err(_) => SlotSet::EMPTY,
         };
-        verdict.reason = None;
+        let mut reason = Reason::NoOutput;
         for out in to.iter().filter(|out| *out != incoming) {
             match self.leaves(out, sources) {
-                Ok(_) => verdict.outputs.insert(out),
+                Ok(_) => outputs.insert(out),
                 Err(Reason::Varies) => return Err(Reason::Varies),
-                Err(reason) => verdict.reason = Some(reason),
+                Err(why) => reason = why,
             }
         }
-        verdict.reason = match verdict.outputs.is_empty() {
-            true => verdict.reason.or(Some(Reason::NoOutput)),
-            false => None,
-        };
-        Ok(verdict)
+        let reason = outputs.is_empty().then_some(reason);
+        Ok(Verdict { outputs, accepted: true, reason })
     }
 
     /// What RFC 4605 makes of it: to the members, and upstream when it comes from below.
@@ -318,20 +316,19 @@ impl<'a, F: Family> View<'a, F> {
                 Ok(self.statics.best::<F>(self.group, source, incoming).map(|rule| rule.to))
             }
             Sources::Every => {
-                for rule in self.statics.ranked::<F>(self.group, incoming) {
-                    // One for a single source has an entry of its own, which goes before (*,G).
-                    let apart = rule.exact::<F>().is_some_and(|(source, _)| {
-                        rule.from.only() == Some(incoming)
-                            && !self.decide(Sources::One(source), incoming).outputs.is_empty()
-                    });
-                    if !apart {
-                        return match rule.mroute.source {
-                            SourceMatch::Any => Ok(Some(rule.to)),
-                            SourceMatch::Net(_) | SourceMatch::Except(_) => Err(Reason::Varies),
-                        };
-                    }
+                // One for a single source has an entry of its own, which goes before (*,G).
+                let apart =
+                    |source| !self.decide(Sources::One(source), incoming).outputs.is_empty();
+                let is_apart = |rule: &&Rule| {
+                    rule.from.only() == Some(incoming)
+                        && rule.exact::<F>().is_some_and(|(source, _)| apart(source))
+                };
+                let mut rules = self.statics.ranked::<F>(self.group, incoming);
+                match rules.find(|r| !is_apart(r)) {
+                    None => Ok(None),
+                    Some(rule) if rule.mroute.source == SourceMatch::Any => Ok(Some(rule.to)),
+                    Some(_) => Err(Reason::Varies),
                 }
-                Ok(None)
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::engine::core::link::{Link, Vif};
 use crate::engine::core::slot::{Slot, Slots};
 use crate::imsg::Order;
 use crate::imsg::ctl::EventKind;
-use crate::kroute::{Capabilities, MfcKey};
+use crate::kroute::{Capabilities, MfcKey, RouteKey};
 use crate::sys::time::Tick;
 use crate::wire::{Address, Family};
 
@@ -62,6 +62,15 @@ impl<F: Family> Routes<F> {
         self.capabilities.key == MfcKey::Group
     }
 
+    /// The entry of a key.
+    pub(super) fn find(&self, key: &RouteKey) -> Option<u32> {
+        let group = F::Addr::from_ip(key.group)?;
+        match key.source.and_then(F::Addr::from_ip) {
+            Some(source) if !self.by_group() => self.table.flow(source, group),
+            Some(_) | None => self.table.shared(group),
+        }
+    }
+
     /// Brings the entries of a group to what is decided for them now.
     pub(super) fn refresh(&mut self, now: Tick, view: &View<'_, F>, cause: Cause) {
         if self.by_group() {
@@ -98,13 +107,11 @@ impl<F: Family> Routes<F> {
                 e.active = now;
             });
             let entry = self.table.get(handle);
-            if entry.kind == Kind::Learned {
-                self.put(now, handle, incoming, verdict.outputs, view.world.links, "seen again");
-            } else {
-                let (incoming, outputs) = (entry.incoming, entry.outputs);
-                self.put(now, handle, incoming, outputs, view.world.links, "seen again");
-            }
-            return;
+            let (incoming, outputs) = match entry.kind {
+                Kind::Learned => (incoming, verdict.outputs),
+                Kind::Fixed | Kind::Shared | Kind::Free => (entry.incoming, entry.outputs),
+            };
+            return self.put(now, handle, incoming, outputs, view.world.links, "seen again");
         }
         let star = self.table.shared(view.group);
         if star.is_some_and(|h| self.table.get(h).incoming == incoming) {
