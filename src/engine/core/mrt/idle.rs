@@ -1,8 +1,8 @@
 //! Counters: what idles goes, what moved is followed, what the kernel dropped is forgotten.
 
-use super::Mrt;
 use super::decide::{View, World};
 use super::table::Kind;
+use super::{LOST_AFTER, Mrt};
 use crate::imsg::Order;
 use crate::kroute::RouteCount;
 use crate::sys::time::{Millis, Tick};
@@ -35,12 +35,19 @@ impl<F: Family> Mrt<F> {
     /// Asks for counters now, unless an answer is on its way.
     pub fn read_counters(&mut self, now: Tick) {
         let interval = self.interval();
-        if self.asked.is_none_or(|at| now - at >= interval) {
-            self.asked = Some(now);
+        if !self.asking || now - self.asked >= interval {
+            (self.asking, self.asked) = (true, now);
             self.routes.round = self.routes.round.wrapping_add(1);
             self.routes.orders.push_back(Order::ReadCounters(F::AF));
         }
         self.due = Some(now + interval);
+    }
+
+    /// Asks for counters as soon as [`LOST_AFTER`] has passed since the last time.
+    pub(super) fn read_soon(&mut self, now: Tick) {
+        let soon = now.max(self.asked + LOST_AFTER);
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+        self.on_time(now);
     }
 
     /// Starts the readings when the first route that idles comes.
@@ -68,7 +75,7 @@ impl<F: Family> Mrt<F> {
         if !last {
             return;
         }
-        self.asked = None;
+        self.asking = false;
         if self.routes.capabilities.entries_expire {
             self.forget_expired(now, world);
         }
@@ -81,11 +88,7 @@ impl<F: Family> Mrt<F> {
     fn on_count(&mut self, now: Tick, count: &RouteCount, world: World<'_, F>) {
         let Some(group) = F::Addr::from_ip(count.key.group) else { return };
         let routes = &mut self.routes;
-        let found = match count.key.source.and_then(F::Addr::from_ip) {
-            Some(source) if !routes.by_group() => routes.table.flow(source, group),
-            Some(_) | None => routes.table.shared(group),
-        };
-        let Some(handle) = found else { return };
+        let Some(handle) = routes.find(&count.key) else { return };
         let round = routes.round;
         let entry = routes.table.get(handle);
         let [packets, _, wrong] = entry.counts;
@@ -112,8 +115,8 @@ impl<F: Family> Mrt<F> {
             }
         } else if strayed && routes.by_group() {
             routes.lose(handle);
-        } else if let Some(again) = routes.judge_rival(now, handle, &view, count.packets) {
-            self.due = self.due.map(|due| due.min(again)).or(Some(again));
+        } else if routes.judge_rival(now, handle, &view, count.packets) {
+            self.read_soon(now);
         }
     }
 

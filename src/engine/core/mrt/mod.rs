@@ -73,8 +73,10 @@ pub struct Mrt<F: Family> {
     revisit: Vec<F::Addr>,
     /// When counters are read next.
     due: Option<Tick>,
-    /// When they were asked for, until they are told.
-    asked: Option<Tick>,
+    /// They were asked for and not told yet.
+    asking: bool,
+    /// When they were asked for last.
+    asked: Tick,
 }
 
 impl<F: Family> Mrt<F> {
@@ -88,7 +90,8 @@ impl<F: Family> Mrt<F> {
             differs: false,
             revisit: Vec::new(),
             due: None,
-            asked: None,
+            asking: false,
+            asked: Tick::default(),
         }
     }
 
@@ -143,7 +146,7 @@ impl<F: Family> Mrt<F> {
             (UpcallKind::WrongVif, true) => {}
             (UpcallKind::WrongVif, false) => {
                 if self.routes.on_wrong_interface(now, &view, source, slot) {
-                    self.read_counters(now);
+                    self.read_soon(now);
                 }
             }
         }

@@ -148,33 +148,25 @@ impl<F: Family> Routes<F> {
     }
 
     /// The flow's packets were counted: moves it to where copies arrive, when it had none for
-    /// [`LOST_AFTER`] on its own interface. Tells when to count again.
+    /// [`LOST_AFTER`] on its own interface. True when they have to be counted again.
     pub(super) fn judge_rival(
         &mut self,
         now: Tick,
         handle: u32,
         view: &View<'_, F>,
         packets: u64,
-    ) -> Option<Tick> {
-        let rival = self.table.get_mut(handle).rival.as_mut()?;
-        let slot = rival.slot;
-        match rival.counted {
-            Some((since, before)) if before == packets && now < since + LOST_AFTER => {
-                Some(since + LOST_AFTER)
-            }
-            Some((_, before)) => {
-                self.table.get_mut(handle).rival = None;
-                let source = self.table.get(handle).source;
-                if before == packets && view.decide(Sources::One(source), slot).accepted {
-                    self.follow(now, handle, view, slot);
-                }
-                None
-            }
-            None => {
-                rival.counted = Some((now, packets));
-                Some(now + LOST_AFTER)
-            }
+    ) -> bool {
+        let Some(mut rival) = self.table.get_mut(handle).rival.take() else { return false };
+        let (since, before) = *rival.counted.get_or_insert((now, packets));
+        if before == packets && now < since + LOST_AFTER {
+            self.table.get_mut(handle).rival = Some(rival);
+            return true;
         }
+        let source = Sources::One(self.table.get(handle).source);
+        if before == packets && view.decide(source, rival.slot).accepted {
+            self.follow(now, handle, view, rival.slot);
+        }
+        false
     }
 
     fn follow(&mut self, now: Tick, handle: u32, view: &View<'_, F>, slot: Slot) {
