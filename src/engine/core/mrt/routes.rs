@@ -181,11 +181,11 @@ impl<F: Family> Routes<F> {
         cause: Cause,
     ) {
         let links = view.world.links;
+        let source = self.table.get(handle).source;
+        let verdict = view.decide(Sources::One(source), self.table.get(handle).incoming);
+        self.report_refusal(view, source, &verdict);
         let entry = self.table.get(handle);
-        let mut outputs = view.decide(Sources::One(entry.source), entry.incoming).outputs;
-        if entry.adopted {
-            outputs |= entry.outputs;
-        }
+        let outputs = if entry.adopted { verdict.outputs | entry.outputs } else { verdict.outputs };
         let link = links.get(entry.incoming);
         let is_vif = |l: &Link<F>| matches!(l.vif, Vif::Ready(_)) || entry.adopted;
         if !link.is_some_and(is_vif) {

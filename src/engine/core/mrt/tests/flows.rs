@@ -63,6 +63,12 @@ fn a_source_must_be_in_a_network_of_its_interface() {
         let [MrtEvent::Log(line)] = lines.as_slice() else { panic!("{lines:?}") };
         let net = if F::AF == Af::Ip4 { "10.9.0.0/24" } else { "2001:db8:9::/64" };
         assert!(line.ends_with(&format!("interface up {{ source {net} }}")), "{line}");
+        // Of a flow that nobody asked for it is told when somebody does.
+        bench.events.clear();
+        assert_eq!(bench.packet("up", "10.8.0.9", "239.1.1.2"), "");
+        assert_eq!(bench.events, []);
+        bench.join("d1", "239.1.1.2", &[]);
+        assert!(matches!(bench.events.as_slice(), [MrtEvent::Log(_)]), "{:?}", bench.events);
         bench.set("up", any_source);
         assert_eq!(bench.packet("up", "10.9.0.9", G), "d1");
     }
