@@ -178,13 +178,9 @@ impl<F: Family> Mrt<F> {
     pub fn on_route_failed(&mut self, now: Tick, key: &RouteKey, world: World<'_, F>) {
         self.routes.counters.failed += 1;
         let Some(group) = F::Addr::from_ip(key.group) else { return };
-        let found = match key.source.and_then(F::Addr::from_ip) {
-            Some(source) if !self.routes.by_group() => self.routes.table.flow(source, group),
-            Some(_) | None => self.routes.table.shared(group),
-        };
-        let Some(handle) = found else { return };
-        self.routes.table.get_mut(handle).installed = false;
-        self.routes.withdraw(handle, world.links, "refused by the kernel");
+        let Some(handle) = self.routes.find(key) else { return };
+        // A later order for it may have been obeyed.
+        self.routes.forget(handle, world.links, "refused by the kernel");
         if self.routes.capabilities.star_g && key.source.is_none() {
             self.routes.table.refuse_star(group);
             self.refresh(now, group, world, "no (*,G) route");
@@ -203,7 +199,7 @@ impl<F: Family> Mrt<F> {
         let is_meant = |e: &Entry<F>| {
             (e.kind == Kind::Learned || e.kind == Kind::Shared && by_group)
                 && group.is_none_or(|g| g == e.group)
-                && source.is_none_or(|s| s == e.source)
+                && (by_group || source.is_none_or(|s| s == e.source))
         };
         let entries = self.routes.table.iter_from(0).filter(|(_, e)| is_meant(e));
         let (handles, mut groups): (Vec<u32>, Vec<F::Addr>) =
@@ -212,6 +208,7 @@ impl<F: Family> Mrt<F> {
             self.routes.forget(handle, world.links, "flushed");
         }
         if self.routes.capabilities.star_g {
+            groups.sort_unstable();
             groups.dedup();
             groups.into_iter().for_each(|g| self.refresh(now, g, world, "flushed"));
         }
@@ -271,8 +268,8 @@ impl<F: Family> Mrt<F> {
             }
         }
         let uses = |set: SlotSet| !(set & slots).is_empty();
-        let named = self.statics.iter_from(0).map(|(_, rule)| rule).filter(|r| uses(r.uses()));
-        rules.extend(named.cloned());
+        let named = self.statics.iter_from(0).map(|(_, rule)| rule);
+        rules.extend(named.filter(|r| uses(r.uses())).cloned());
         let groups =
             self.groups_where(world, |_, of| all || of.is_none_or(|of: &Group| uses(of.uses)));
         for group in groups {

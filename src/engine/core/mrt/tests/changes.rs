@@ -5,7 +5,7 @@ use super::{BY_SOURCE, on};
 use crate::config::model::{Role, WrongVif};
 use crate::engine::core::mrt::MrtEvent;
 use crate::imsg::ctl::EventKind;
-use crate::kroute::fake::Behaviour;
+use crate::kroute::fake::{Behaviour, Call};
 use crate::wire::{Family, V4};
 
 const G: &str = "239.1.1.1";
@@ -308,4 +308,37 @@ fn a_route_that_the_kernel_refuses_is_not_in_the_table() {
     let key = bench.kernel.routes(crate::wire::Af::Ip4)[0].key;
     bench.mrt.on_route_failed(bench.now, &key, world!(bench));
     assert_eq!((bench.mrt.len(), bench.mrt.counters().failed), (0, 1));
+}
+
+/// The refusal may be of an order before the last one, and come when that was obeyed.
+#[test]
+fn a_refusal_that_comes_late_leaves_no_route_that_is_not_in_the_table() {
+    let mut bench = Bench::<V4>::new(Behaviour::FreeBsd);
+    bench.join("d1", G, &[]);
+    bench.packet("up", S, G);
+    let key = bench.kernel.routes(crate::wire::Af::Ip4)[0].key;
+    bench.join("d2", G, &[]);
+    bench.mrt.on_route_failed(bench.now, &key, world!(bench));
+    bench.turn();
+    assert_eq!(bench.table(), [""; 0]);
+    assert_eq!(bench.packet("up", S, G), "d1 d2");
+}
+
+/// Copies on a wrong interface come as often as a host likes.
+#[test]
+fn counters_are_read_once_in_three_seconds_for_flows_that_may_move() {
+    let mut bench = Bench::<V4>::new(Behaviour::FreeBsd);
+    for name in ["d2", "d3"] {
+        bench.set(name, any_source);
+        bench.set(name, |s| s.wrongvif = WrongVif::Follow);
+    }
+    bench.pass(5);
+    for last in 1..=6 {
+        let source = format!("10.9.0.{last}");
+        bench.packet("d3", &source, G);
+        let _ = bench.fake.calls();
+        bench.packet("d2", &source, G);
+        let readings = bench.fake.calls().iter().filter(|c| matches!(c, Call::Entries(_))).count();
+        assert_eq!(readings, usize::from(last == 1), "{last}");
+    }
 }

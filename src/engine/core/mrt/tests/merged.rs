@@ -1,7 +1,7 @@
 //! A kernel that looks up entries by group alone, drops idle ones, asks once for each group, and
 //! never tells of a wrong interface (OpenBSD's ip_mroute.c: `mfc_find`, `mfc_expire_route`).
 
-use super::bench::{Bench, world};
+use super::bench::{Bench, ip, world};
 use super::on;
 use crate::kroute::fake::Behaviour;
 use crate::wire::Family;
@@ -123,6 +123,20 @@ fn a_deleted_interface_and_a_flush_take_the_entry_along() {
         bench.packet("up", S, G);
         assert_eq!(bench.packet("up", S, G), "d1");
         bench.remove("up");
+        assert_eq!((bench.mrt.len(), bench.table().len()), (0, 0));
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+/// Its entry stands for all sources, whichever was seen.
+#[test]
+fn a_flush_of_one_source_is_one_of_its_group() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.join("d1", G, &[]);
+        bench.packet("up", S, G);
+        bench.mrt.flush(bench.now, Some(ip::<F>(G)), Some(ip::<F>("10.0.0.8")), world!(bench));
+        bench.turn();
         assert_eq!((bench.mrt.len(), bench.table().len()), (0, 0));
     }
     on!([Behaviour::OpenBsd], check);
