@@ -8,7 +8,7 @@ use crate::kroute::RouteCount;
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Address, Family};
 
-/// Between two readings of the counters.
+/// Between two readings of the counters, where `route-timeout` is no shorter.
 pub const READ_INTERVAL: Millis = Millis::from_secs(30);
 
 /// The same where the kernel drops idle entries itself.
@@ -58,7 +58,11 @@ impl<F: Family> Mrt<F> {
     }
 
     fn interval(&self) -> Millis {
-        if self.routes.capabilities.entries_expire { READ_INTERVAL_EXPIRING } else { READ_INTERVAL }
+        let usual = match self.routes.capabilities.entries_expire {
+            true => READ_INTERVAL_EXPIRING,
+            false => READ_INTERVAL,
+        };
+        usual.min(self.routes.limits.route_timeout)
     }
 
     /// What the kernel counted, in parts.
