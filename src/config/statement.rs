@@ -345,10 +345,10 @@ fn read_mroute(inner: Pairs<'_>, at: usize) -> Result<Mroute, Fault> {
     Ok(route)
 }
 
-/// The scope mask that may stand before the outgoing interfaces: a bare number.
+/// The scope mask that may stand before the outgoing interfaces: a bare number, or a hexadecimal one.
 fn take_mask(clauses: &mut Clauses) -> Result<Option<(usize, u16)>, Fault> {
     match clauses.names.get(1) {
-        Some((at, text)) if text.bytes().all(|b| b.is_ascii_digit()) => {
+        Some((at, text)) if text.starts_with("0x") || text.bytes().all(|b| b.is_ascii_digit()) => {
             let mask = parse_scope(text).map_err(|m| (*at, m))?;
             let at = *at;
             clauses.names.remove(1);
