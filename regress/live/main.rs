@@ -12,3 +12,4 @@ mod process;
 mod protocol;
 mod recovery;
 mod reload;
+mod statics;

@@ -33,20 +33,6 @@ fn wait_got(receiver: &mut Receiver, count: usize) -> Vec<u64> {
     receiver.got().to_vec()
 }
 
-/// Sends as many datagrams and waits until the router has taken them in; how many left on each
-/// downstream.
-fn forwarded(network: &Network, sender: &mut Sender, group: IpAddr, count: u64) -> [u64; 2] {
-    let out = || ["down1", "down2"].map(|name| network.carried(group, name).1);
-    let (arrived, _) = network.carried(group, "up0");
-    let before = out();
-    sender.send(count);
-    wait_for("the router takes them in", || {
-        (network.carried(group, "up0").0 == arrived + count).then_some(())
-    });
-    let after = out();
-    [after[0] - before[0], after[1] - before[1]]
-}
-
 /// Data that starts after the join arrives whole; the leave stops it and is told upstream.
 fn join_and_leave(group: &str, older: Option<(&str, u32)>, version: u8) {
     let (group, network) = (ip(group), Network::new());
@@ -72,7 +58,7 @@ fn join_and_leave(group: &str, older: Option<(&str, u32)>, version: u8) {
     wait_left(&daemon, group);
     let is = |row: &Value| row["group"] == group.to_string() && row["state"] == "forwarding";
     wait_for("the route is withdrawn", || daemon.rows("routes", is).is_empty().then_some(()));
-    assert_eq!(forwarded(&network, &mut sender, group, 4), [0, 0]);
+    assert_eq!(network.forwarded(&mut sender, group, 4), [0, 0]);
 }
 
 #[test]
@@ -114,7 +100,7 @@ fn two_downstreams(group: &str) {
             |row: &Value| row["outgoing-interfaces"].as_array().is_some_and(|o| o.len() == 2);
         daemon.rows("routes", both).pop()
     });
-    assert_eq!(forwarded(&network, &mut sender, group, 3), [3, 3]);
+    assert_eq!(network.forwarded(&mut sender, group, 3), [3, 3]);
     assert_eq!(wait_got(&mut second, 3), [3, 4, 5]);
     assert_eq!(wait_got(&mut first, 6), [0, 1, 2, 3, 4, 5]);
 
@@ -123,7 +109,7 @@ fn two_downstreams(group: &str) {
         let one = |row: &Value| row["outgoing-interfaces"].as_array().is_some_and(|o| o.len() == 1);
         daemon.rows("routes", one).pop()
     });
-    assert_eq!(forwarded(&network, &mut sender, group, 3), [0, 3]);
+    assert_eq!(network.forwarded(&mut sender, group, 3), [0, 3]);
     assert_eq!(wait_got(&mut second, 6), [3, 4, 5, 6, 7, 8]);
 }
 
@@ -199,8 +185,8 @@ fn source_specific(group: &str) {
     assert!(!report.has(record::TO_EX, group), "{report:?}");
 
     let from = |source| Sender::new(&network.source, "eth0", source, group);
-    assert_eq!(forwarded(&network, &mut from(other), group, 4), [0, 0]);
-    assert_eq!(forwarded(&network, &mut from(wanted), group, 4), [4, 0]);
+    assert_eq!(network.forwarded(&mut from(other), group, 4), [0, 0]);
+    assert_eq!(network.forwarded(&mut from(wanted), group, 4), [4, 0]);
     assert_eq!(wait_got(&mut receiver, 4), [0, 1, 2, 3]);
 }
 

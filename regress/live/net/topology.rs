@@ -10,7 +10,8 @@
 
 use std::net::IpAddr;
 
-use super::{Host, ip};
+use super::socket::Sender;
+use super::{Host, ip, wait_for};
 
 /// The hosts, connected and with addresses.
 pub struct Network {
@@ -70,6 +71,32 @@ impl Network {
         let number = |column: usize| row.get(column).and_then(|field| field.parse().ok());
         let both = number(3).zip(number(5));
         both.unwrap_or_else(|| panic!("no vif {interface}: {table}"))
+    }
+
+    /// Sends as many datagrams and waits until the router has taken them in; how many left on each
+    /// downstream.
+    #[must_use]
+    pub fn forwarded(&self, sender: &mut Sender, group: IpAddr, count: u64) -> [u64; 2] {
+        let out = || ["down1", "down2"].map(|name| self.carried(group, name).1);
+        let (arrived, _) = self.carried(group, "up0");
+        let before = out();
+        sender.send(count);
+        wait_for("the router takes them in", || {
+            (self.carried(group, "up0").0 == arrived + count).then_some(())
+        });
+        let after = out();
+        [after[0] - before[0], after[1] - before[1]]
+    }
+
+    /// Waits until the router's interfaces are vifs of both families.
+    pub fn wait_vifs(&self, names: &[&str]) {
+        for table in ["ip_mr_vif", "ip6_mr_vif"] {
+            wait_for(&format!("{names:?} in {table}"), || {
+                let text = self.router.proc_net(table);
+                let is = |name: &&str| text.split_whitespace().any(|word| word == *name);
+                names.iter().all(is).then_some(())
+            });
+        }
     }
 
     fn ends(&self) -> [(&Host, &str); 6] {
