@@ -3,6 +3,7 @@
 //! [`Config`] is what the file says, kept statement by statement, so that it can be printed and
 //! compared. [`Config::resolve`] tells what holds for one interface by its name.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -302,6 +303,24 @@ impl Config {
             return None;
         }
         Some(Settings::merge(&self.defaults, block, joins))
+    }
+
+    /// Every interface that it names, once.
+    #[must_use]
+    pub fn names(&self) -> Vec<Pattern> {
+        let blocks = self.interfaces.iter().map(|b| &b.name);
+        let joins = self.mgroups.iter().map(|m| &m.from);
+        let routes = self.mroutes.iter().flat_map(|r| std::iter::once(&r.from).chain(&r.to));
+        let all: BTreeSet<&str> = blocks.chain(joins).chain(routes).map(|p| p.0.as_str()).collect();
+        all.into_iter().map(|name| Pattern(name.to_owned())).collect()
+    }
+
+    /// Whether some interface uses IPv4, and whether one uses IPv6.
+    #[must_use]
+    pub fn families(&self) -> [bool; 2] {
+        let settings = self.names().into_iter().filter_map(|p| self.resolve(&p.0));
+        let used: Vec<Settings> = settings.filter(|s| s.role != Role::Disabled).collect();
+        [used.iter().any(|s| s.ipv4), used.iter().any(|s| s.ipv6)]
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table of commands: their words, how they are matched and what follows them.
 
+use std::net::IpAddr;
+
 use super::{Failure, statement};
 use crate::config::parse_address;
 use crate::imsg::ctl::{Request, Table};
@@ -13,6 +15,13 @@ pub enum Command {
     Monitor {
         /// The command.
         exec: Option<String>,
+    },
+    /// Tell why a group is or is not forwarded.
+    Explain {
+        /// The group.
+        group: IpAddr,
+        /// Only packets of this source.
+        source: Option<IpAddr>,
     },
     /// Have the daemon do something.
     Request(Request),
@@ -76,7 +85,17 @@ pub const TABLE: &[Entry] = &[
         "interface [except net,...] [source[/len]] group[/len] [mask | scope] interface ...",
         |rest| statement::route(rest).map(Request::Remove)
     ),
-    request!(["flush"], "[group [source]]", flush),
+    request!(["flush"], "[group [source]]", |rest| {
+        flow(rest).map(|(group, source)| Request::Flush { group, source })
+    }),
+    Entry {
+        words: &["explain"],
+        arguments: "group [source]",
+        make: |rest| match flow(rest)? {
+            (Some(group), source) => Ok(Command::Explain { group, source }),
+            (None, _) => Err("explain which group?".into()),
+        },
+    },
     request!(["reload"], "", |rest| none(rest).map(|()| Request::Reload)),
     request!(["log", "brief"], "", |rest| none(rest).map(|()| Request::Log { verbose: false })),
     request!(["log", "verbose"], "", |rest| none(rest).map(|()| Request::Log { verbose: true })),
@@ -96,7 +115,8 @@ fn too_many(word: &str) -> String {
     format!("'{word}' is one argument too many")
 }
 
-fn flush(rest: &[String]) -> Result<Request, String> {
+/// A group and a source, or a group, or nothing.
+fn flow(rest: &[String]) -> Result<(Option<IpAddr>, Option<IpAddr>), String> {
     let (group, source) = match rest {
         [] => (None, None),
         [group] => (Some(parse_address(group)?), None),
@@ -106,7 +126,7 @@ fn flush(rest: &[String]) -> Result<Request, String> {
     if let Some(group) = group.filter(|g| !g.is_multicast()) {
         return Err(format!("'{group}' is not multicast"));
     }
-    Ok(Request::Flush { group, source })
+    Ok((group, source))
 }
 
 impl Entry {

@@ -2,6 +2,7 @@
 
 mod client;
 pub mod command;
+pub mod explain;
 pub mod monitor;
 pub mod show;
 pub mod statement;
@@ -182,6 +183,9 @@ fn run(options: &Options, client: &mut Client, command: Command) -> Result<(), F
         Command::Show(table) => show::text(client, table, !options.bare, bold, &mut out)?,
         Command::Monitor { exec } => {
             monitor::run(client, options.json, exec.as_deref(), &mut out)?;
+        }
+        Command::Explain { group, source } => {
+            explain::run(client, (group, source), options.json, &mut out)?;
         }
         Command::Request(request) => ask(client, &request, &mut out)?,
     }

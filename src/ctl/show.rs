@@ -92,6 +92,7 @@ impl<W: Write> Members<'_, W> {
             Rows::Routes(rows) => self.all(rows),
             Rows::Counters(rows) => self.all(rows),
             Rows::Events(rows) => self.all(rows),
+            Rows::Checks(rows) => self.all(rows),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::kroute::MfcKey;
 use crate::wire::Af;
 
 /// What stands where there is nothing to say.
-const NONE: &str = "-";
+pub(super) const NONE: &str = "-";
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -69,6 +69,7 @@ pub fn cells(rows: &Rows) -> Vec<Vec<String>> {
         Rows::Routes(rows) => rows.iter().map(route).collect(),
         Rows::Counters(rows) => rows.iter().flat_map(counter).collect(),
         Rows::Events(rows) => rows.iter().map(event).collect(),
+        Rows::Checks(_) => Vec::new(),
     }
 }
 

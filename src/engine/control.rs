@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use log::debug;
 
-use crate::imsg::ctl::{Event, MAX_ROWS, Reply, Request, Rows, Table};
+use crate::imsg::ctl::{CheckRow, Event, MAX_ROWS, Reply, Request, Rows, Table};
 use crate::imsg::frame::{FrameError, FrameReader, write_frame};
 use crate::sys::passing::would_block;
 use crate::sys::time::{Millis, Tick};
@@ -37,6 +38,8 @@ pub trait Tables {
     fn show(&self, table: Table, cursor: u64) -> (Rows, Option<u64>);
     /// The configuration in force as text.
     fn config(&self) -> String;
+    /// Why a group is or is not forwarded.
+    fn explain(&self, group: IpAddr, source: Option<IpAddr>) -> Vec<CheckRow>;
 }
 
 /// What a client waits for.
@@ -313,6 +316,10 @@ impl Client {
                 self.push(&Reply::Done)?;
             }
             Request::Show(table) => self.task = Task::Rows(table, 0),
+            Request::Explain { group, source } => {
+                self.push_rows(Rows::Checks(tables.explain(group, source)))?;
+                self.push(&Reply::Done)?;
+            }
             Request::Monitor => self.task = Task::Monitor,
             request @ (Request::Add(_)
             | Request::Remove(_)

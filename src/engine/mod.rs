@@ -6,6 +6,7 @@ pub mod packet;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use self::core::{Action, Core, Input};
 use self::packet::Sockets;
 use crate::config;
 use crate::imsg::channel::{Channel, ChannelError, Descriptors};
-use crate::imsg::ctl::{Rows, Table};
+use crate::imsg::ctl::{CheckRow, Rows, Table};
 use crate::imsg::{DescriptorKind, Envelope, Notice, Order, Packet, Start, Transmit};
 use crate::sys::poll::Poll;
 use crate::sys::time::{Clock, Tick, since_epoch};
@@ -371,5 +372,9 @@ impl Tables for View<'_> {
 
     fn config(&self) -> String {
         config::print(self.core.config())
+    }
+
+    fn explain(&self, group: IpAddr, source: Option<IpAddr>) -> Vec<CheckRow> {
+        self.core.explain(group, source)
     }
 }

@@ -38,6 +38,13 @@ pub enum Request {
     Stop,
     /// Send each event as it happens.
     Monitor,
+    /// Tell why a group is or is not forwarded.
+    Explain {
+        /// The group.
+        group: IpAddr,
+        /// Only packets of this source.
+        source: Option<IpAddr>,
+    },
 }
 
 impl Request {
@@ -45,7 +52,7 @@ impl Request {
     #[must_use]
     pub const fn reads_only(&self) -> bool {
         match self {
-            Self::Show(_) | Self::Monitor => true,
+            Self::Show(_) | Self::Monitor | Self::Explain { .. } => true,
             Self::Add(_)
             | Self::Remove(_)
             | Self::Flush { .. }
@@ -101,6 +108,7 @@ pub enum Rows {
     Routes(Vec<RouteRow>),
     Counters(Vec<CounterRow>),
     Events(Vec<Event>),
+    Checks(Vec<CheckRow>),
 }
 
 impl Rows {
@@ -120,6 +128,7 @@ impl Rows {
             Self::Routes(rows) => half!(Routes, rows),
             Self::Counters(rows) => half!(Counters, rows),
             Self::Events(rows) => half!(Events, rows),
+            Self::Checks(rows) => half!(Checks, rows),
         }
     }
 }
@@ -337,14 +346,25 @@ pub struct Event {
     pub reason: Option<String>,
 }
 
-macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident $name:literal,)*) => {
-        /// Kinds of events; the names are the first argument of `monitor -e`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum EventKind { $($(#[$doc])* #[serde(rename = $name)] $variant,)* }
+/// A check of `explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each is a JSON member described in the manual")]
+pub struct CheckRow {
+    pub check: Check,
+    pub result: Outcome,
+    pub interface: Option<String>,
+    pub detail: String,
+    pub advice: Option<String>,
+}
 
-        impl EventKind {
-            /// All kinds.
+macro_rules! words {
+    ($(#[$enum_doc:meta])* $enum:ident: $($(#[$doc:meta])* $variant:ident $name:literal,)*) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $enum { $($(#[$doc])* #[serde(rename = $name)] $variant,)* }
+
+        impl $enum {
+            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The name in tables, JSON and the manual.
@@ -356,7 +376,9 @@ macro_rules! events {
     };
 }
 
-events! {
+words! {
+    /// Kinds of events; the names are the first argument of `monitor -e`.
+    EventKind:
     /// A route was installed or its outputs changed.
     Install "install",
     /// A route was removed.
@@ -373,4 +395,34 @@ events! {
     Reload "reload",
     /// An engine started.
     Start "start",
+}
+
+words! {
+    /// What a check of `explain` looks at.
+    Check:
+    /// Whether the family is on.
+    Family "family",
+    /// Whether such packets may be forwarded at all.
+    Group "group",
+    /// Which interface is upstream for the group.
+    Upstream "upstream",
+    /// Whether a downstream has members.
+    Member "member",
+    /// Whether the upstream is asked for the group.
+    Report "report",
+    /// What the kernel was told.
+    Route "route",
+    /// What comes of it all.
+    Forwarding "forwarding",
+}
+
+words! {
+    /// What a check found.
+    Outcome:
+    /// As it should be.
+    Ok "ok",
+    /// It explains something, and need not be wrong.
+    Note "note",
+    /// It prevents forwarding.
+    Fail "fail",
 }

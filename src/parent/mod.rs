@@ -144,7 +144,7 @@ impl Parent {
             transmits: cfg!(target_os = "freebsd"),
             ..World::default()
         };
-        world.named = world::names(&world.config);
+        world.named = world.config.names();
         world.compare(setup.monitor.snapshot().map_err(|e| e.to_string())?);
         Ok(Self {
             verbose: setup.verbose,

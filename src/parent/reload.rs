@@ -2,7 +2,7 @@
 
 use log::{info, warn};
 
-use super::{Parent, world};
+use super::Parent;
 use crate::config::model::Config;
 use crate::imsg::{Notice, frame};
 use crate::sys::time::Tick;
@@ -28,13 +28,13 @@ impl Parent {
         let loaded = crate::config::load(&self.setup.config_file, &self.setup.macros)
             .map_err(|e| e.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
         loaded.warnings.iter().for_each(|line| warn!("{line}"));
-        let new = world::families(&loaded.config);
+        let new = loaded.config.families();
         for (family, wanted) in crate::wire::Af::ALL.into_iter().zip(new) {
             if wanted && !self.world.has(family) {
                 return Err(vec![format!("{family} was off at start: restart to enable it")]);
             }
         }
-        self.world.named = world::names(&loaded.config);
+        self.world.named = loaded.config.names();
         let mut config = loaded.config;
         let kept = crate::config::keep_run_time(&mut config, &self.added, &self.removed);
         kept.iter().for_each(|line| info!("{line}"));

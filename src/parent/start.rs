@@ -10,7 +10,7 @@ use std::process::{Child, ExitCode};
 use ::log::{error, warn};
 
 use super::cli::{self, Arguments, USAGE};
-use super::{Outside, Parent, Setup, sockets, world};
+use super::{Outside, Parent, Setup, sockets};
 use crate::config;
 use crate::engine::packet;
 use crate::imsg::{DescriptorKind, Transmit};
@@ -89,7 +89,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
     };
     log::init(said.foreground, said.verbose, &said.identity);
 
-    let families = world::families(&config);
+    let families = config.families();
     let options = kroute::Options { table: said.table, families };
     let kernel = kroute::open(&options).map_err(|e| e.to_string())?;
     let monitor = kroute::monitor(&options).map_err(|e| e.to_string())?;

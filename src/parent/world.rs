@@ -93,24 +93,3 @@ impl World {
         changes.filter_map(|c| self.change(c)).collect()
     }
 }
-
-/// Every interface that a configuration names, once.
-#[must_use]
-pub fn names(config: &Config) -> Vec<Pattern> {
-    let blocks = config.interfaces.iter().map(|b| &b.name);
-    let joins = config.mgroups.iter().map(|m| &m.from);
-    let routes = config.mroutes.iter().flat_map(|r| std::iter::once(&r.from).chain(&r.to));
-    let all: BTreeSet<&str> = blocks.chain(joins).chain(routes).map(|p| p.0.as_str()).collect();
-    all.into_iter().map(|name| Pattern(name.to_owned())).collect()
-}
-
-/// The families that some interface uses.
-#[must_use]
-pub fn families(config: &Config) -> [bool; 2] {
-    let used: Vec<Settings> = names(config)
-        .iter()
-        .filter_map(|p| config.resolve(&p.0))
-        .filter(|s| s.role != Role::Disabled)
-        .collect();
-    [used.iter().any(|s| s.ipv4), used.iter().any(|s| s.ipv6)]
-}

@@ -20,18 +20,20 @@ pub mod slot;
 pub mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use self::proxy::Proxy;
 use crate::config::model::Config;
 use crate::imsg::ctl::{
-    Event, EventKind, InterfaceRow, MAX_ROWS, OperStatus, Reply, Request, Rows, Status, Table,
+    Check, CheckRow, Event, EventKind, InterfaceRow, MAX_ROWS, OperStatus, Outcome, Reply, Request,
+    Rows, Status, Table,
 };
 use crate::imsg::{Notice, Order, Packet, Start, Transmit};
 use crate::kroute::{Interface, InterfaceChange, Route};
 use crate::sys::time::{Millis, Tick};
-use crate::wire::{Af, V4, V6};
+use crate::wire::{Address, Af, Family, V4, V6};
 
 /// What happens to the core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -254,7 +256,7 @@ impl Core {
                 self.v6.flush(now, *group, *source);
                 return out.push(Action::Reply { client, reply: Reply::Done });
             }
-            Request::Show(_) | Request::Monitor => return,
+            Request::Show(_) | Request::Monitor | Request::Explain { .. } => return,
         };
         let answered =
             matches!(order, Order::Add { .. } | Order::Remove { .. } | Order::Reload { .. });
@@ -302,6 +304,7 @@ impl Core {
         match table {
             Table::Status => {
                 let mut status = self.status.clone();
+                [status.ipv4, status.ipv6] = self.config.families();
                 self.v4.add_to_status(&mut status);
                 self.v6.add_to_status(&mut status);
                 (Rows::Status(Box::new(status)), None)
@@ -323,6 +326,32 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Why a group is or is not forwarded, check by check; the last one sums up.
+    #[must_use]
+    pub fn explain(&self, group: IpAddr, source: Option<IpAddr>) -> Vec<CheckRow> {
+        let family = Af::of(group);
+        let [ipv4, ipv6] = self.config.families();
+        let (is_on, word) = match family {
+            Af::Ip4 => (ipv4, "ipv4"),
+            Af::Ip6 => (ipv6, "ipv6"),
+        };
+        let say = |result, detail: &str, advice| CheckRow {
+            check: Check::Family,
+            result,
+            interface: None,
+            detail: detail.into(),
+            advice,
+        };
+        if !is_on {
+            return vec![say(Outcome::Fail, "the family is off", Some(format!("{word} yes")))];
+        }
+        let checks = match family {
+            Af::Ip4 => explain(&self.v4, group, source),
+            Af::Ip6 => explain(&self.v6, group, source),
+        };
+        std::iter::once(say(Outcome::Ok, "the family is on", None)).chain(checks).collect()
     }
 
     /// Interfaces that the configuration names, those that are absent too.
@@ -358,6 +387,11 @@ impl Core {
     }
 }
 
+fn explain<F: Family>(proxy: &Proxy<F>, group: IpAddr, source: Option<IpAddr>) -> Vec<CheckRow> {
+    let group = F::Addr::from_ip(group).unwrap_or(F::Addr::UNSPECIFIED);
+    proxy.explain(group, source.and_then(F::Addr::from_ip))
+}
+
 fn answer(client: u32, result: Result<(), Vec<String>>) -> Action {
     let reply = match result {
         Ok(()) => Reply::Done,
@@ -381,7 +415,6 @@ fn event(kind: EventKind) -> Event {
 
 fn empty_status(start: &Start) -> Status {
     let [v4, v6] = start.capabilities;
-    let said = |word: Option<bool>, default| word.unwrap_or(default);
     Status {
         version: start.version.clone(),
         pid: start.parent_pid,
@@ -389,8 +422,8 @@ fn empty_status(start: &Start) -> Status {
         engine_restarts: start.restarts,
         up_time: start.up_time,
         table: start.table,
-        ipv4: said(start.config.defaults.ipv4, true),
-        ipv6: said(start.config.defaults.ipv6, false),
+        ipv4: false,
+        ipv6: false,
         route_key: v4.key,
         upstream: Vec::new(),
         downstream: Vec::new(),

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod decide;
+mod explain;
 mod idle;
 mod merged;
 mod report;

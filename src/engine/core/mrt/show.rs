@@ -41,7 +41,7 @@ impl<F: Family> Mrt<F> {
     }
 
     /// Whether a statement has no entry of its own.
-    fn waits(&self, rule: &Rule) -> bool {
+    pub(super) fn waits(&self, rule: &Rule) -> bool {
         let table = &self.routes.table;
         let own = match (rule.exact::<F>(), rule.group::<F>()) {
             (Some(_), Some(group)) if self.routes.by_group() => table.shared(group),
@@ -54,7 +54,7 @@ impl<F: Family> Mrt<F> {
         own.is_none_or(|handle| table.get(handle).outputs.is_empty())
     }
 
-    fn entry_row(&self, entry: &Entry<F>, world: World<'_, F>) -> RouteRow {
+    pub(super) fn entry_row(&self, entry: &Entry<F>, world: World<'_, F>) -> RouteRow {
         let view = View::new(&self.statics, world, entry.group);
         let name = |slot| world.links.get(slot).map_or_else(String::new, |l| l.name.clone());
         let route = report::route(entry, world.links);
@@ -89,7 +89,7 @@ impl<F: Family> Mrt<F> {
         }
     }
 
-    fn rule_row(&self, rule: &Rule, world: World<'_, F>) -> RouteRow {
+    pub(super) fn rule_row(&self, rule: &Rule, world: World<'_, F>) -> RouteRow {
         let mroute = &rule.mroute;
         let here = |p: &&Pattern| world.links.iter().any(|l| l.forwards() && p.matches(&l.name));
         let absent = std::iter::once(&mroute.from)

@@ -72,7 +72,7 @@ impl Rule {
     }
 
     /// Whether it is for packets of this source to this group.
-    fn takes<A: Address>(&self, group: A, source: A) -> bool {
+    pub(super) fn takes<A: Address>(&self, group: A, source: A) -> bool {
         self.has_group(group)
             && match &self.mroute.source {
                 SourceMatch::Any => true,

@@ -1,6 +1,7 @@
 //! One family of the proxy: links, membership, host parts and routes, and how one follows from the
 //! other. RFC 4605.
 
+mod explain;
 mod interfaces;
 mod packets;
 mod rows;
