@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use mcast_proxy::config::model::Role;
+use mcast_proxy::ctl::explain::Explanation;
 use mcast_proxy::ctl::{self, command, monitor};
 use mcast_proxy::imsg::ctl::{
-    CounterRow, Event, EventKind, GroupRow, HostRow, InterfaceRow, LinkRow, Mode, OperStatus,
-    Origin, OutputRow, RouteRow, RouteState, SourceRow, Status, UpstreamRow,
+    Check, CheckRow, CounterRow, Event, EventKind, GroupRow, HostRow, InterfaceRow, LinkRow, Mode,
+    OperStatus, Origin, Outcome, OutputRow, RouteRow, RouteState, SourceRow, Status, UpstreamRow,
 };
 use mcast_proxy::kroute::MfcKey;
 use mcast_proxy::wire::{Af, Discard, Kind};
@@ -212,6 +213,24 @@ fn json_members_of_routes_counters_and_events_are_named() {
     };
     check_members(".It Cm show counters", &row);
     check_members(".It Cm show events", &event());
+}
+
+#[test]
+fn checks_and_json_members_of_an_explanation_are_named() {
+    let row = CheckRow {
+        check: Check::Family,
+        result: Outcome::Ok,
+        interface: None,
+        detail: String::new(),
+        advice: None,
+    };
+    let (group, source) = (Ipv4Addr::LOCALHOST.into(), None);
+    let explanation = Explanation { group, source, forwarded: true, checks: vec![row] };
+    check_members(".It Cm explain", &explanation);
+    let page = page("mcast-proxyctl.8");
+    let named = items(&part(&page, ".Ss Checks", ".Ss"), "Cm");
+    let checks = set(Check::ALL.iter().map(|check| check.name()));
+    assert_eq!(named, &checks | &set(Outcome::ALL.iter().map(|outcome| outcome.name())));
 }
 
 #[test]

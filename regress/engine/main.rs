@@ -1,5 +1,6 @@
 //! The engine's core through its public interface, with virtual time.
 
+mod explain;
 mod router;
 mod scenarios;
 mod state_table;
