@@ -210,6 +210,7 @@ fn json_members_of_routes_counters_and_events_are_named() {
         received: [].into(),
         sent: [].into(),
         discarded: [].into(),
+        other_ttl: 0,
     };
     check_members(".It Cm show counters", &row);
     check_members(".It Cm show events", &event());

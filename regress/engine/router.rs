@@ -167,7 +167,11 @@ impl Router {
                     assert!(self.routes.len() < before, "deleted what is not installed: {key:?}");
                 }
                 Action::Transmit(transmit) => self.sent.push(transmit),
-                Action::Parent(_) | Action::Event(_) | Action::Reply { .. } | Action::Log(_) => {}
+                Action::Parent(_)
+                | Action::Event(_)
+                | Action::Reply { .. }
+                | Action::Log(_)
+                | Action::Debug(_) => {}
             }
         }
         answers.into_iter().for_each(|a| self.parent(a));

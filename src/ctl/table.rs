@@ -250,7 +250,11 @@ fn counter(row: &CounterRow) -> Vec<Vec<String>> {
         };
         counters.iter().map(line).collect::<Vec<_>>()
     };
-    [cells("received", &row.received), cells("sent", &row.sent), cells("discarded", &row.discarded)]
+    let mut received = row.received.clone();
+    if row.other_ttl > 0 {
+        received.insert("other-ttl".into(), row.other_ttl);
+    }
+    [cells("received", &received), cells("sent", &row.sent), cells("discarded", &row.discarded)]
         .concat()
 }
 
@@ -525,6 +529,7 @@ mod tests {
             received: counters(&[("report-v2", 20), ("leave", 1)]),
             sent: counters(&[("query-v2", 7)]),
             discarded: counters(&[("router-alert", 2)]),
+            other_ttl: 3,
         };
         check(
             Table::Counters,
@@ -532,6 +537,7 @@ mod tests {
             &expect![[r#"
             INTERFACE  FAMILY  COUNTER    NAME          COUNT
             em1        ipv6    received   leave         1
+            em1        ipv6    received   other-ttl     3
             em1        ipv6    received   report-v2     20
             em1        ipv6    sent       query-v2      7
             em1        ipv6    discarded  router-alert  2

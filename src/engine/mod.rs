@@ -315,6 +315,7 @@ impl Engine {
                 }
                 Action::Reply { client, reply } => self.control.reply(now, client, &reply),
                 Action::Log(line) => info!("{line}"),
+                Action::Debug(line) => debug!("{line}"),
             }
         }
         Ok(self.channel.flush()?)

@@ -328,6 +328,9 @@ pub struct CounterRow {
     pub received: BTreeMap<String, u64>,
     pub sent: BTreeMap<String, u64>,
     pub discarded: BTreeMap<String, u64>,
+    /// IGMP with a TTL other than 1, taken all the same.
+    #[serde(rename = "x-other-ttl")]
+    pub other_ttl: u64,
 }
 
 /// Something that happened.

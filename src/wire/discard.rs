@@ -23,6 +23,21 @@ macro_rules! discards {
     };
 }
 
+impl Discard {
+    /// Whether a bound of ours was reached.
+    #[must_use]
+    pub const fn is_limit(self) -> bool {
+        matches!(
+            self,
+            Self::GroupLimit
+                | Self::SourceLimit
+                | Self::EntryLimit
+                | Self::HostLimit
+                | Self::MessageRate
+        )
+    }
+}
+
 discards! {
     /// No IP header of a message of ours, or one that does not fit.
     IpHeader "ip-header",
@@ -74,7 +89,7 @@ discards! {
     GroupLimit "group-limit",
     /// More sources than max-sources.
     SourceLimit "source-limit",
-    /// More sources than the daemon holds in all.
+    /// More groups and sources than the daemon holds in all.
     EntryLimit "entry-limit",
     /// More hosts in a group than are tracked.
     HostLimit "host-limit",

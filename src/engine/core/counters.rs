@@ -41,6 +41,12 @@ impl Counters {
         self.discarded[reason as usize] += 1;
     }
 
+    /// How often for this reason.
+    #[must_use]
+    pub fn discards(&self, reason: Discard) -> u64 {
+        self.discarded[reason as usize]
+    }
+
     /// The columns of `show counters`: received, sent, discarded; what is zero is left out.
     #[must_use]
     pub fn columns(&self) -> [BTreeMap<String, u64>; 3] {

@@ -71,6 +71,8 @@ pub enum Action {
     },
     /// A notice for the log, already rate-limited.
     Log(String),
+    /// The same for a verbose log.
+    Debug(String),
 }
 
 /// A shutdown that has not sent everything by then ends all the same.

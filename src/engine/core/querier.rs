@@ -192,13 +192,17 @@ impl<F: Family> Querier<F> {
         let lower = own.is_none_or(|own| election_key(source) < election_key(own));
         let elects = general || F::AF == Af::Ip6;
         let known = self.other.is_none_or(|o| election_key(source) <= election_key(o.address));
-        if elects && lower && known {
-            heard.changed = self.other.is_none_or(|o| o.address != source);
+        let elected = self.other.is_some_and(|o| o.address == source);
+        let wins = elects && lower && known;
+        if wins || elected {
             self.adopt(query);
+        }
+        if wins {
+            heard.changed = !elected;
             self.other = Some(Other { address: source, expires: now + self.other_present() });
             self.next = None;
         }
-        if self.other.is_some_and(|o| o.address == source) && !general && !query.suppress {
+        if (wins || elected) && !general && !query.suppress {
             let interval = query.max_response.max(LEAST_FOLLOWED);
             let count = u32::from(self.last_member_count());
             heard.lower = Some(Millis(interval.0.saturating_mul(count)));

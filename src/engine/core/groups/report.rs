@@ -50,6 +50,10 @@ impl<F: Family> Groups<F> {
         (said, group, list): (Said, F::Addr, &[F::Addr]),
     ) {
         let found = self.find(slot, group);
+        if said == Said::Leave && rules.version == 1 {
+            // RFC 9776, section 7.3.1: an IGMPv1 router ignores leaves.
+            return;
+        }
         let Some((kind, list)) = self.translate(now, found, said, list) else { return };
         let creates = match kind {
             RecordType::IsEx | RecordType::ToEx => true,
@@ -79,7 +83,8 @@ impl<F: Family> Groups<F> {
         }
         let outcome = self.apply(now, member, rules, kind, list);
         if outcome.refused > 0 {
-            self.refuse(slot, Discard::SourceLimit);
+            let full = self.members.count().saturating_add(self.sources) >= MAX_ENTRIES;
+            self.refuse(slot, if full { Discard::EntryLimit } else { Discard::SourceLimit });
         }
         if outcome.changed {
             self.mark(self.members[member].group);
@@ -100,10 +105,11 @@ impl<F: Family> Groups<F> {
         kind: RecordType,
         list: &[F::Addr],
     ) -> Outcome<F::Addr> {
+        let taken = self.members.count().saturating_add(self.sources);
         let record = &mut self.members[member];
         let extra = record.extra.get_or_insert_default();
         let before = extra.sources.len();
-        let room = MAX_ENTRIES.saturating_sub(self.sources) as usize;
+        let room = MAX_ENTRIES.saturating_sub(taken) as usize;
         let outcome = State {
             mode: &mut record.mode,
             group_timer: &mut record.group_timer,
@@ -232,7 +238,7 @@ impl<F: Family> Groups<F> {
         reporter: F::Addr,
         mut outcome: Outcome<F::Addr>,
     ) {
-        if !outcome.query_group && outcome.query_sources.is_empty() {
+        if !rules.is_querier || !outcome.query_group && outcome.query_sources.is_empty() {
             return;
         }
         let tracked = self.is_tracked(now, member, rules);

@@ -103,6 +103,7 @@ impl<F: Family> Proxy<F> {
             reception: Arc::clone(&reception),
             budget: MESSAGE_BURST,
             refilled: now,
+            quiet: BTreeMap::new(),
         });
         let settings = (*settings).clone();
         self.update_link(now, slot, interface, settings, out);

@@ -5,8 +5,10 @@ mod explain;
 mod interfaces;
 mod packets;
 mod rows;
+mod tell;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -43,6 +45,8 @@ struct Port<F: Family> {
     /// Messages that may still be taken before `refilled` is looked at again.
     budget: u32,
     refilled: Tick,
+    /// Until when each kind of log line keeps quiet.
+    quiet: BTreeMap<&'static str, Tick>,
 }
 
 impl<F: Family> Port<F> {

@@ -7,13 +7,12 @@ use crate::config::model::{Role, SourceNet};
 use crate::engine::core::Action;
 use crate::engine::core::groups::{Said, admits};
 use crate::engine::core::link::Link;
-use crate::engine::core::mrt::World;
 use crate::engine::core::slot::Slot;
 use crate::imsg::Packet;
-use crate::imsg::ctl::EventKind;
 use crate::sys::time::Tick;
 use crate::wire::{
-    Af, Discard, Family, Header, Message, Net, Query, Receiver, Record, RecordType, Records,
+    Address, Af, Discard, Family, Header, Message, Net, Query, Receiver, Record, RecordType,
+    Records,
 };
 
 /// Messages that one link may send us in a second.
@@ -70,13 +69,8 @@ impl<F: Family> Proxy<F> {
     /// Takes a packet; one of an interface without a link is none of ours.
     pub fn packet(&mut self, now: Tick, packet: &Packet, out: &mut Vec<Action>) {
         let Some(slot) = self.link_by_index(packet.ifindex).map(|l| l.slot) else { return };
-        match self.take(now, slot, packet, out) {
-            Ok(()) => {}
-            Err(reason) => {
-                if let Some(port) = self.ports.get_mut(slot) {
-                    port.counters.discarded(reason);
-                }
-            }
+        if let Err(reason) = self.take(now, slot, packet, out) {
+            self.discard(now, slot, reason, out);
         }
     }
 
@@ -123,8 +117,7 @@ impl<F: Family> Proxy<F> {
                 Ok(())
             }
             (Message::Query(query), Role::Downstream) => {
-                self.foreign_query(now, slot, header, &query, out);
-                Ok(())
+                self.foreign_query(now, slot, header.source, &query, out)
             }
             (Message::Query(query), Role::Upstream | Role::Static | Role::Disabled) => {
                 let host = self.ports.get_mut(slot).and_then(|p| p.host.as_mut());
@@ -140,7 +133,7 @@ impl<F: Family> Proxy<F> {
                 self.said(now, slot, header.source, Said::Leave, group, &[])
             }
             (Message::Report(records), Role::Downstream) => {
-                self.records(now, slot, header.source, records);
+                self.records(now, slot, header.source, records, out);
                 Ok(())
             }
             (Message::Leave { group }, Role::Upstream | Role::Static | Role::Disabled) if own => {
@@ -172,46 +165,53 @@ impl<F: Family> Proxy<F> {
         &mut self,
         now: Tick,
         slot: Slot,
-        header: &Header<F>,
+        source: F::Addr,
         query: &Query<'_, F>,
         out: &mut Vec<Action>,
-    ) {
-        let (Some(link), Some(port)) = (self.links.get_mut(slot), self.ports.get_mut(slot)) else {
-            return;
-        };
-        let foreign = link.settings.verify_source_subnet
-            && F::AF == Af::Ip4
-            && !link.is_connected(header.source);
-        if foreign {
-            return port.counters.discarded(Discard::SourceSubnet);
+    ) -> Result<(), Discard> {
+        if source.is_unspecified() {
+            // A snooping switch that asks for itself is no router. RFC 4541, section 2.1.1.
+            return Ok(());
         }
-        let heard = port.querier.on_query(now, link.source_address(), header.source, query);
+        let (Some(link), Some(port)) = (self.links.get_mut(slot), self.ports.get_mut(slot)) else {
+            return Ok(());
+        };
+        if F::AF == Af::Ip4 && link.settings.verify_source_subnet && !link.is_connected(source) {
+            return Err(Discard::SourceSubnet);
+        }
+        let heard = port.querier.on_query(now, link.source_address(), source, query);
         let lost = link.is_querier && !port.querier.is_querier();
         link.is_querier = port.querier.is_querier();
         if lost {
             self.groups.stop_queries(slot);
         }
+        self.compare_version(now, slot, source, query, out);
         if heard.changed {
-            let reason = format!("querier is {}", header.source);
-            out.push(Action::Event(self.event(EventKind::Interface, Some(slot), Some(reason))));
-            let world = World { links: &self.links, members: &self.groups };
-            self.mrt.on_link_changed(now, slot, world);
+            self.querier_changed(now, slot, format!("querier is {source}"), out);
         }
         if let Some(limit) = heard.lower {
             let sources: Vec<F::Addr> = query.sources.iter().collect();
             self.groups.follow_query(now, slot, query.group, &sources, limit);
         }
+        Ok(())
     }
 
-    fn records(&mut self, now: Tick, slot: Slot, reporter: F::Addr, records: Records<'_, F>) {
+    fn records(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        reporter: F::Addr,
+        records: Records<'_, F>,
+        out: &mut Vec<Action>,
+    ) {
         let mut list = Vec::new();
         for record in records {
             let result = match record {
                 Ok(record) => self.record(now, slot, reporter, &record, &mut list),
                 Err(skipped) => Err(skipped.reason),
             };
-            if let (Err(reason), Some(port)) = (result, self.ports.get_mut(slot)) {
-                port.counters.discarded(reason);
+            if let Err(reason) = result {
+                self.discard(now, slot, reason, out);
             }
         }
     }

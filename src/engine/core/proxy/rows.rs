@@ -7,7 +7,7 @@ use crate::engine::core::mrt::World;
 use crate::engine::core::slot::Slot;
 use crate::imsg::ctl::{CounterRow, LinkRow, Rows, Status, Table, UpstreamRow};
 use crate::sys::time::Tick;
-use crate::wire::{Af, Family};
+use crate::wire::{Af, Discard, Family};
 
 impl<F: Family> Proxy<F> {
     fn name(&self, slot: Slot) -> &str {
@@ -79,6 +79,7 @@ impl<F: Family> Proxy<F> {
                     received,
                     sent,
                     discarded,
+                    other_ttl: port.counters.other_ttl,
                 }
             })
             .collect()
@@ -124,6 +125,18 @@ impl<F: Family> Proxy<F> {
         status.groups += u64::from(self.groups.count());
         status.hosts += u64::from(self.groups.host_count());
         status.routes += self.mrt.len() as u64;
+        let mrt = self.mrt.counters();
+        let routes = [
+            ("route-limit", mrt.limit),
+            ("routes-evicted", mrt.evicted),
+            ("routes-refused", mrt.failed),
+        ];
+        let limits = Discard::ALL.iter().filter(|reason| reason.is_limit()).map(|reason| {
+            (reason.name(), self.ports.iter().map(|p| p.counters.discards(*reason)).sum())
+        });
+        for (name, count) in limits.chain(routes).filter(|(_, count)| *count > 0) {
+            *status.limits.entry(name.into()).or_default() += count;
+        }
         let ready = self.links.iter().filter(|l| matches!(l.vif, Vif::Ready(_))).count();
         let ready = u32::try_from(ready).unwrap_or(u32::MAX);
         match F::AF {

@@ -1,6 +1,7 @@
 //! The end of a turn: what changed becomes routes, reports, queries and events, routes first.
 
 use super::interfaces::each;
+use super::tell::LINE_GAP;
 use super::{Port, Proxy};
 use crate::config::model::Role;
 use crate::engine::core::Action;
@@ -37,6 +38,17 @@ impl<F: Family> Proxy<F> {
             self.send_query(now, &asked, out);
         }
         for port in self.ports.iter_mut() {
+            if let Some(host) = &mut port.host
+                && let Some(group) = host.take_unsayable()
+                && let Some(link) = self.links.get(port.slot)
+            {
+                let name = &link.name;
+                out.push(Action::Log(format!(
+                    "{name}: {group} and its like are not asked for: the version spoken there, {}, \
+                     has no sources",
+                    host.version()
+                )));
+            }
             while let Some(transmit) = port.host.as_mut().and_then(Host::poll_transmit) {
                 port.counters.sent(kind_of::<F>(&transmit));
                 out.push(Action::Transmit(transmit));
@@ -53,9 +65,7 @@ impl<F: Family> Proxy<F> {
             out.push(Action::Event(event));
         }
         for (slot, reason) in self.groups.take_refused() {
-            if let Some(port) = self.ports.get_mut(slot) {
-                port.counters.discarded(reason);
-            }
+            self.discard(now, slot, reason, out);
         }
     }
 
@@ -128,11 +138,22 @@ impl<F: Family> Proxy<F> {
             send(query(&to, &spec), Kind::query(version), port, out);
         }
         if took_over {
-            let reason = Some("querier is this router".to_owned());
-            out.push(Action::Event(self.event(EventKind::Interface, Some(slot), reason)));
-            let world = World { links: &self.links, members: &self.groups };
-            self.mrt.on_link_changed(now, slot, world);
+            self.querier_changed(now, slot, "querier is this router".to_owned(), out);
         }
+    }
+
+    /// Another router of the link is the querier than before, and forwards.
+    pub(super) fn querier_changed(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        reason: String,
+        out: &mut Vec<Action>,
+    ) {
+        self.tell(now, slot, ("querier", LINE_GAP), || reason.clone(), out);
+        out.push(Action::Event(self.event(EventKind::Interface, Some(slot), Some(reason))));
+        let world = World { links: &self.links, members: &self.groups };
+        self.mrt.on_link_changed(now, slot, world);
     }
 
     fn send_query(&mut self, now: Tick, asked: &SpecificQuery<F::Addr>, out: &mut Vec<Action>) {
