@@ -174,10 +174,11 @@ impl<F: Family> Proxy<F> {
             },
             ssm: self.ssm.clone(),
         };
-        match (&mut port.host, hosts) {
-            (Some(host), true) => host.configure(now, config),
-            (None, true) => port.host = Some(Host::new(config, self.seed)),
-            (_, false) => port.host = None,
+        // One that joins nothing any more has to say so, and stays.
+        match &mut port.host {
+            Some(host) => host.configure(now, config),
+            None if hosts => port.host = Some(Host::new(config, self.seed)),
+            None => {}
         }
         let mut fixed: BTreeMap<F::Addr, Fixed<F::Addr>> = BTreeMap::new();
         if settings.role == Role::Downstream {
