@@ -4,6 +4,8 @@
 //! neither holds they fail and say so.
 #![cfg(target_os = "linux")]
 
+mod changes;
+mod joins;
 mod load;
 mod membership;
 #[allow(dead_code, unreachable_pub, reason = "the demo shares it; each uses a part")]

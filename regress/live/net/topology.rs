@@ -99,6 +99,15 @@ impl Network {
         }
     }
 
+    /// Packets of the group's family that came in elsewhere than their route says.
+    #[must_use]
+    pub fn strayed(&self, group: IpAddr) -> u64 {
+        let table =
+            self.router.proc_net(if group.is_ipv4() { "ip_mr_cache" } else { "ip6_mr_cache" });
+        let wrong = |line: &str| line.split_whitespace().nth(5)?.parse::<u64>().ok();
+        table.lines().skip(1).filter_map(wrong).sum()
+    }
+
     fn ends(&self) -> [(&Host, &str); 6] {
         let [one, two] = &self.receivers;
         [
