@@ -241,6 +241,7 @@ fn json_members_of_the_status_are_named() {
         pid: 0,
         engine_pid: 0,
         engine_restarts: 0,
+        engine_ended: None,
         up_time: 0,
         table: 0,
         ipv4: true,

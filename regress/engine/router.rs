@@ -111,6 +111,7 @@ impl Router {
             parent_pid: 1,
             up_time: 0,
             restarts: 0,
+            ended: None,
             table: 0,
             seed: [1, 2],
             verbose: false,

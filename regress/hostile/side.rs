@@ -12,6 +12,7 @@ use mcast_proxy::kroute::fake::{Behaviour, Fake};
 use mcast_proxy::kroute::{Interface, InterfaceAddress};
 use mcast_proxy::parent::{Outside, Parent, Setup};
 use mcast_proxy::sys::poll::Poll;
+use mcast_proxy::sys::service::State;
 use mcast_proxy::wire::Af;
 
 use super::{DISABLED, DOWN, ONLY_IP4, SECRET, UP, config};
@@ -23,8 +24,7 @@ impl Outside for Spawner {
         self.0.send(channel).map_err(|_| io::Error::other("the test is over"))?;
         Ok(None)
     }
-    fn ready(&mut self, _: u32) {}
-    fn stopping(&mut self) {}
+    fn tell(&mut self, _: State<'_>) {}
     fn syslog(&mut self) -> Option<OwnedFd> {
         None
     }

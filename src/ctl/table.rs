@@ -126,6 +126,7 @@ fn status_cells(s: &Status) -> Vec<Vec<String>> {
         ("pid", s.pid.to_string()),
         ("engine-pid", s.engine_pid.to_string()),
         ("engine-restarts", s.engine_restarts.to_string()),
+        ("engine-ended", or_none(s.engine_ended.as_ref())),
         ("table", s.table.to_string()),
         ("ipv4", yes(s.ipv4)),
         ("ipv6", yes(s.ipv6)),
@@ -588,6 +589,7 @@ mod tests {
             pid: 100,
             engine_pid: 101,
             engine_restarts: 0,
+            engine_ended: None,
             up_time: 59,
             table: 0,
             ipv4: true,
@@ -614,6 +616,7 @@ mod tests {
             pid              100
             engine-pid       101
             engine-restarts  0
+            engine-ended     -
             table            0
             ipv4             yes
             ipv6             no

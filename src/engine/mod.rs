@@ -361,7 +361,6 @@ impl Tables for View<'_> {
             status.version = env!("CARGO_PKG_VERSION").into();
             status.pid = self.start.parent_pid;
             status.engine_pid = std::process::id();
-            status.engine_restarts = self.start.restarts;
             status.up_time = self.start.up_time.saturating_add(self.now.0 / 1000);
             status.table = self.start.table;
             if self.send_errors > 0 {

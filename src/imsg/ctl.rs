@@ -142,6 +142,7 @@ pub struct Status {
     pub pid: u32,
     pub engine_pid: u32,
     pub engine_restarts: u32,
+    pub engine_ended: Option<String>,
     pub up_time: u64,
     pub table: u32,
     pub ipv4: bool,

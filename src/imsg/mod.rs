@@ -168,6 +168,8 @@ pub struct Start {
     pub up_time: u64,
     /// Engines that were started before this one.
     pub restarts: u32,
+    /// Why the engine before this one ended.
+    pub ended: Option<String>,
     /// Routing table, or rdomain.
     pub table: u32,
     /// Key of the hashes and the source of chance.

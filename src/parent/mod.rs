@@ -29,6 +29,7 @@ use crate::config::model::{Config, Statement};
 use crate::imsg::{DescriptorKind, Notice, Transmit};
 use crate::kroute::{Kernel, Memberships, Monitor, Upcall};
 use crate::sys::poll::Poll;
+use crate::sys::service::State;
 use crate::sys::signals::{Request, Signals};
 use crate::sys::time::{Clock, Millis, Tick};
 use crate::wire::Af;
@@ -47,10 +48,8 @@ pub trait Outside {
     /// # Errors
     /// When the system cannot.
     fn spawn(&mut self, channel: OwnedFd) -> io::Result<Option<Child>>;
-    /// An engine serves the control socket; `restarts` were there before it.
-    fn ready(&mut self, restarts: u32);
-    /// The daemon stops.
-    fn stopping(&mut self);
+    /// Tells the service manager, and at [`State::Ready`] whoever waits at the terminal.
+    fn tell(&mut self, state: State<'_>);
     /// A new connection to syslogd, when that was restarted.
     fn syslog(&mut self) -> Option<OwnedFd>;
     /// Sends a packet on a raw socket for an engine that cannot.
@@ -112,6 +111,9 @@ pub struct Parent {
     fault: Option<String>,
     served: bool,
     restarts: u32,
+    /// Why the engine before this one ended.
+    ended: Option<String>,
+    /// In a row.
     failures: u32,
     start_at: Option<Tick>,
     stopping: Option<Tick>,
@@ -161,6 +163,7 @@ impl Parent {
             fault: None,
             served: false,
             restarts: 0,
+            ended: None,
             failures: 0,
             start_at: Some(Tick(0)),
             stopping: None,
@@ -247,7 +250,7 @@ impl Parent {
             return;
         }
         info!("stopping");
-        self.setup.outside.stopping();
+        self.setup.outside.tell(State::Stopping);
         let serves = self.engine.as_ref().is_some_and(|e| e.ready.is_some());
         self.stopping = Some(if serves { now + STOP_TIMEOUT } else { now });
         self.tell(&Notice::Shutdown);

@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use log::warn;
+
 /// A file that is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Removed(PathBuf);
@@ -41,8 +43,12 @@ pub(super) fn listen(path: &Path, gid: u32) -> Result<(OwnedFd, Removed), String
     Ok((listener.into(), removed))
 }
 
-/// Writes our process id.
+/// Writes our process id. A file that is there was left by a daemon that did not end in order: the
+/// kernel has removed its routes, vifs and memberships, and [`listen`] its control socket.
 pub(super) fn write_pid(path: &Path) -> Result<Removed, String> {
+    if let Ok(left) = fs::read_to_string(path) {
+        warn!("{}: process {} did not end in order", path.display(), left.trim());
+    }
     fs::write(path, format!("{}\n", std::process::id()))
         .map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(Removed(path.to_owned()))

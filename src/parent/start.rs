@@ -185,18 +185,16 @@ impl Outside for Real {
         spawn::engine(&self.executable, &self.identity, channel).map(Some)
     }
 
-    fn ready(&mut self, restarts: u32) {
-        service::notify(State::Status(&format!("engine restarts: {restarts}")));
-        service::notify(State::Ready);
-        if let Some(waiter) = self.waiter.take()
-            && let Err(e) = waiter.ready()
-        {
-            warn!("cannot leave the terminal: {e}");
+    fn tell(&mut self, state: State<'_>) {
+        service::notify(state);
+        match state {
+            State::Ready => {
+                if let Some(Err(e)) = self.waiter.take().map(Waiter::ready) {
+                    warn!("cannot leave the terminal: {e}");
+                }
+            }
+            State::Status(_) | State::Stopping => {}
         }
-    }
-
-    fn stopping(&mut self) {
-        service::notify(State::Stopping);
     }
 
     fn syslog(&mut self) -> Option<OwnedFd> {

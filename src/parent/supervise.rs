@@ -7,26 +7,30 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 
 use log::{info, warn};
+use nix::sys::signal::Signal;
 
 use super::Parent;
 use crate::imsg::channel::{Channel, ChannelError, Descriptors};
 use crate::imsg::{Notice, Order, Start};
 use crate::kroute::InterfaceChange;
+use crate::sys::service::State;
 use crate::sys::time::{Millis, Tick};
 use crate::wire::Af;
 
 /// Between pings, while members exist.
 const PING_INTERVAL: Millis = Millis(5000);
 /// An engine that does not answer for so long hangs.
-const PING_TIMEOUT: Millis = Millis(4000);
+const PING_TIMEOUT: Millis = Millis(3000);
 /// An engine that is not ready for so long hangs.
-const START_TIMEOUT: Millis = Millis(30_000);
+const START_TIMEOUT: Millis = Millis(8000);
 /// An engine that was ready for less has failed; one that lived longer is replaced at once.
 const SHORT_LIFE: Millis = Millis(1000);
-/// After the second failure in a row; twice as long after each further one.
+/// Failures in a row after which a new engine is still started at once.
+const FREE_FAILURES: u32 = 3;
+/// After one failure more; twice as long after each further one.
 const BACK_OFF: Millis = Millis(100);
 /// Failures in a row, after which the daemon gives up.
-const MAX_FAILURES: u32 = 10;
+const MAX_FAILURES: u32 = 12;
 
 /// A running engine.
 #[derive(Debug)]
@@ -141,6 +145,7 @@ impl Parent {
             parent_pid: std::process::id(),
             up_time: now.0 / 1000,
             restarts: self.restarts,
+            ended: self.ended.clone(),
             table: setup.table,
             seed: [super::chance(), super::chance()],
             verbose: self.verbose,
@@ -203,17 +208,35 @@ impl Parent {
             self.stopping = Some(now);
             return;
         }
-        self.failures = if lived >= Some(SHORT_LIFE) { 0 } else { self.failures + 1 };
-        if !self.served {
-            self.exit = Some(Err(format!("the engine did not start: {reason}{status}")));
-        } else if self.failures >= MAX_FAILURES {
-            self.exit = Some(Err(format!(
-                "engine ended: {reason}{status}; it failed {MAX_FAILURES} times in a row"
-            )));
+        if lived >= Some(SHORT_LIFE) {
+            self.failures = 0;
         } else {
-            warn!("engine ended: {reason}{status}; routes stay, a new one is started");
-            self.restarts = self.restarts.saturating_add(1);
-            self.start_at = Some(now + back_off(self.failures));
+            self.failures += 1;
+        }
+        self.plan_engine(format!("{reason}{status}"), now);
+    }
+
+    /// Starts another engine after a pause, or ends the daemon.
+    fn plan_engine(&mut self, mut ended: String, now: Tick) {
+        let times = self.failures;
+        match back_off(times) {
+            _ if !self.served => {
+                self.exit = Some(Err(format!("the engine did not start: {ended}")));
+            }
+            None => {
+                let why = format!("engine ended: {ended}; it failed {times} times in a row");
+                self.exit = Some(Err(why));
+            }
+            Some(pause) => {
+                if times > 1 {
+                    ended += &format!(", failure {times} in a row, the next in {} ms", pause.0);
+                }
+                warn!("engine ended: {ended}; routes stay");
+                self.setup.outside.tell(State::Status(&format!("no engine: {ended}")));
+                self.restarts = self.restarts.saturating_add(1);
+                self.start_at = Some(now + pause);
+                self.ended = Some(ended);
+            }
         }
     }
 
@@ -222,9 +245,8 @@ impl Parent {
         if self.start_at.is_some_and(|at| at <= now) {
             self.start_at = None;
             if let Err(e) = self.start_engine(now) {
-                warn!("no new engine: {e}");
-                self.failures = self.failures.saturating_add(1);
-                self.start_at = Some(now + back_off(self.failures.max(2)));
+                self.failures += 1;
+                self.plan_engine(format!("it cannot be started: {e}"), now);
             }
         }
         let Some(engine) = &mut self.engine else { return };
@@ -248,12 +270,14 @@ impl Parent {
             engine.ready = Some(now);
             engine.overdue = engine.overdue.map(|_| now + PING_TIMEOUT);
         }
-        self.served = true;
         match self.restarts {
             0 => info!("ready"),
             n => info!("engine ready again, restart {n}"),
         }
-        self.setup.outside.ready(self.restarts);
+        self.setup.outside.tell(State::Status(&format!("engine restarts: {}", self.restarts)));
+        if !std::mem::replace(&mut self.served, true) {
+            self.setup.outside.tell(State::Ready);
+        }
     }
 
     /// When [`Self::supervise`] has something to do next.
@@ -262,19 +286,31 @@ impl Parent {
     }
 }
 
-/// None after the first failure, then doubling.
-fn back_off(failures: u32) -> Millis {
-    match failures.checked_sub(2) {
-        Some(further) => Millis(BACK_OFF.0.saturating_mul(1 << further.min(16))),
-        None => Millis(0),
-    }
+/// How long no engine is started after so many failures in a row; `None` where the daemon gives up.
+fn back_off(failures: u32) -> Option<Millis> {
+    let doubled = failures.checked_sub(FREE_FAILURES + 1);
+    let pause = doubled.map_or(0, |times| BACK_OFF.0.saturating_mul(1 << times.min(16)));
+    (failures < MAX_FAILURES).then_some(Millis(pause))
 }
 
 fn describe(status: ExitStatus) -> String {
-    match status.signal() {
-        Some(signal) if signal == nix::libc::SIGSYS => {
+    match status.signal().map(Signal::try_from) {
+        Some(Ok(Signal::SIGSYS)) => {
             "killed for a system call that its sandbox does not allow".to_owned()
         }
-        Some(_) | None => status.to_string(),
+        Some(Ok(signal)) => format!("killed by {signal}"),
+        Some(Err(_)) | None => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_engines_are_replaced_at_once_the_further_ones_ever_later() {
+        let pauses: Vec<_> = (0..=MAX_FAILURES).map(|n| back_off(n).map(|pause| pause.0)).collect();
+        let doubled = [100, 200, 400, 800, 1600, 3200, 6400, 12_800].map(Some);
+        assert_eq!(pauses, [&[Some(0); 4][..], &doubled, &[None]].concat());
     }
 }

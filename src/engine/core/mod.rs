@@ -178,7 +178,8 @@ impl Core {
                 self.sync(now, out);
                 self.v4.begin(now);
                 self.v6.begin(now);
-                out.push(Action::Event(event(EventKind::Start)));
+                let reason = self.status.engine_ended.clone();
+                out.push(Action::Event(Event { reason, ..event(EventKind::Start) }));
             }
             Notice::Vif { family, ifindex, result } => match family {
                 Af::Ip4 => self.v4.vif(now, *ifindex, result, out),
@@ -422,6 +423,7 @@ fn empty_status(start: &Start) -> Status {
         pid: start.parent_pid,
         engine_pid: 0,
         engine_restarts: start.restarts,
+        engine_ended: start.ended.clone(),
         up_time: start.up_time,
         table: start.table,
         ipv4: false,
