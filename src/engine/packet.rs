@@ -8,7 +8,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::imsg::{Envelope, Packet, Transmit};
 use crate::sys::consts as c;
-use crate::sys::socket::{self, ControlBuf, Received};
+use crate::sys::socket::{self, Control, ControlBuf, Received};
 use crate::wire::{Address, Af, GroupScope};
 
 /// Octets that a socket holds for us while we are busy.
@@ -31,7 +31,7 @@ pub fn open_igmp() -> io::Result<OwnedFd> {
     // Without it Linux gives a raw socket only what was joined.
     #[cfg(target_os = "linux")]
     socket::set(&fd, c::IPPROTO_IP, libc::IP_ROUTER_ALERT, 1)?;
-    socket::set(&fd, c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE, 1)?;
+    socket::set(&fd, c::IPPROTO_IP, c::HERE.receiving_interface, 1)?;
     // The BSDs want one octet, which Linux takes too.
     socket::set(&fd, c::IPPROTO_IP, c::IP_MULTICAST_LOOP, 0u8)?;
     enlarge(&fd)?;
@@ -41,16 +41,7 @@ pub fn open_igmp() -> io::Result<OwnedFd> {
 /// Opens the raw ICMPv6 socket with all that needs privilege set on it.
 pub fn open_icmp6() -> io::Result<OwnedFd> {
     let fd = socket::open_raw(libc::AF_INET6, c::IPPROTO_ICMPV6)?;
-    let mut filter = [0u32; 8];
-    for kind in ICMP6_TYPES {
-        if let Some(word) = filter.get_mut(usize::from(kind >> 5)) {
-            *word |= 1 << (kind & 31);
-        }
-    }
-    if c::ICMP6_FILTER_SET_BLOCKS {
-        filter = filter.map(|word| !word);
-    }
-    socket::set(&fd, c::IPPROTO_ICMPV6, c::ICMP6_FILTER, filter)?;
+    socket::set(&fd, c::IPPROTO_ICMPV6, c::ICMP6_FILTER, icmp6_filter(c::HERE.filter_blocks))?;
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVPKTINFO, 1)?;
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVHOPLIMIT, 1)?;
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVHOPOPTS, 1)?;
@@ -59,6 +50,17 @@ pub fn open_icmp6() -> io::Result<OwnedFd> {
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_LOOP, 0)?;
     enlarge(&fd)?;
     Ok(fd)
+}
+
+/// `struct icmp6_filter` that lets [`ICMP6_TYPES`] through and nothing else: a bit for each type, in
+/// words of 32. RFC 3542, section 3.2, leaves open what a set bit means.
+fn icmp6_filter(set_bit_blocks: bool) -> [u32; 8] {
+    let mut filter = [if set_bit_blocks { u32::MAX } else { 0 }; 8];
+    for kind in ICMP6_TYPES {
+        let word = filter.get_mut(usize::from(kind >> 5)).into_iter();
+        word.for_each(|word| *word ^= 1 << (kind & 31));
+    }
+    filter
 }
 
 /// Sets the receive buffer: beyond the system's limit where that is allowed, else up to it.
@@ -137,40 +139,45 @@ fn unpack(family: Af, received: &Received, bytes: &[u8], packet: &mut Packet) ->
         return None;
     }
     (packet.ifindex, packet.envelope) = match family {
-        Af::Ip4 => (receiving_interface(received)?, Envelope::Ip4),
-        Af::Ip6 => ip6(received)?,
+        Af::Ip4 => (receiving_interface(received.control())?, Envelope::Ip4),
+        Af::Ip6 => ip6(received.source?, received.control())?,
     };
     packet.bytes.clear();
     packet.bytes.extend_from_slice(bytes);
     Some(())
 }
 
-/// The index in Linux' `in_pktinfo`, which begins with it, or in the BSDs' `sockaddr_dl`.
-fn receiving_interface(received: &Received) -> Option<u32> {
-    let wanted = (c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE);
-    let (.., data) = received.control().find(|(level, kind, _)| (*level, *kind) == wanted)?;
-    if cfg!(target_os = "linux") {
-        data.first_chunk().map(|b| u32::from_ne_bytes(*b))
-    } else {
-        data.get(2..)?.first_chunk().map(|b| u32::from(u16::from_ne_bytes(*b)))
-    }
+/// The index in Linux' `in_pktinfo` or in the BSDs' `sockaddr_dl`.
+fn receiving_interface(mut control: Control<'_>) -> Option<u32> {
+    let system = control.system();
+    let wanted = (c::IPPROTO_IP, system.receiving_interface);
+    let (.., data) = control.find(|(level, kind, _)| (*level, *kind) == wanted)?;
+    let (place, size) = system.interface_index;
+    let data = data.get(place..)?;
+    let ifindex = match size {
+        2 => u16::from_ne_bytes(*data.first_chunk()?).into(),
+        _ => u32::from_ne_bytes(*data.first_chunk()?),
+    };
+    (ifindex != 0).then_some(ifindex)
 }
 
-fn ip6(received: &Received) -> Option<(u32, Envelope)> {
+fn ip6(source: Ipv6Addr, control: Control<'_>) -> Option<(u32, Envelope)> {
+    let system = control.system();
     let mut info = None;
     let mut hop_limit = None;
     let mut router_alert = false;
-    for (_, kind, data) in received.control().filter(|item| item.0 == c::IPPROTO_IPV6) {
-        match kind {
-            c::IPV6_PKTINFO => info = packet_info(data),
-            c::IPV6_HOPLIMIT => hop_limit = data.first_chunk().map(|b| i32::from_ne_bytes(*b)),
-            c::IPV6_HOPOPTS => router_alert |= has_router_alert(data),
-            _ => {}
+    for (_, kind, data) in control.filter(|item| item.0 == c::IPPROTO_IPV6) {
+        if kind == system.IPV6_PKTINFO {
+            info = packet_info(data);
+        } else if kind == system.IPV6_HOPLIMIT {
+            hop_limit = data.first_chunk().map(|b| i32::from_ne_bytes(*b));
+        } else if kind == system.IPV6_HOPOPTS {
+            router_alert |= has_router_alert(data);
         }
     }
     let (destination, ifindex) = info?;
     let envelope = Envelope::Ip6 {
-        source: received.source?,
+        source,
         destination,
         hop_limit: u8::try_from(hop_limit?).ok()?,
         router_alert,
@@ -231,7 +238,7 @@ pub fn send(fd: BorrowedFd<'_>, transmit: &Transmit) -> io::Result<()> {
 fn select_interface(_: BorrowedFd<'_>, ifindex: u32, control: &mut ControlBuf) -> io::Result<()> {
     let mut info = ifindex.to_ne_bytes().to_vec();
     info.extend_from_slice(&Ipv4Addr::UNSPECIFIED.octets().repeat(2));
-    control.push(c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE, &info);
+    control.push(c::IPPROTO_IP, c::HERE.receiving_interface, &info);
     Ok(())
 }
 
@@ -274,7 +281,7 @@ mod tests {
 
     #[test]
     fn an_ipv4_packet_comes_with_its_interface() {
-        let packet = received(Af::Ip4, &[(c::IPPROTO_IP, c::IP_RECEIVING_INTERFACE)]);
+        let packet = received(Af::Ip4, &[(c::IPPROTO_IP, c::HERE.receiving_interface)]);
         let bytes = b"hello".to_vec();
         assert_eq!(packet, Packet { ifindex: loopback(), envelope: Envelope::Ip4, bytes });
     }
@@ -291,6 +298,101 @@ mod tests {
             checksum_verified: true,
         };
         assert_eq!(packet, Packet { ifindex: loopback(), envelope, bytes: b"hello".to_vec() });
+    }
+
+    /// An item of ancillary data as the BSDs lay it out: sys/socket.h, CMSG_LEN and CMSG_SPACE.
+    fn item(level: u32, kind: u32, data: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(16 + data.len()).unwrap();
+        let mut item = [len, level, kind, 0].map(u32::to_ne_bytes).concat();
+        item.extend_from_slice(data);
+        item.resize(item.len().next_multiple_of(8), 0xee);
+        item
+    }
+
+    /// A `sockaddr_dl` of net/if_dl.h: length, AF_LINK, index, Ethernet, lengths of name, address and
+    /// selector, then the data.
+    fn sockaddr_dl(len: u8, ifindex: u16) -> Vec<u8> {
+        let [low, high] = ifindex.to_ne_bytes();
+        let mut address = vec![len, 18, low, high, 6, 3, 6, 0];
+        address.extend_from_slice(b"em0\x00\x11\x22\x33\x44\x55");
+        address.resize(len.into(), 0);
+        address
+    }
+
+    #[test]
+    fn the_receiving_interface_of_openbsd_and_freebsd() {
+        // IP_RECVIF is 30 and 20; IP_RECVTTL, which nobody asked for, 31 and 65.
+        for (system, recvif, recvttl, len) in [(&c::OPENBSD, 30, 31, 32), (&c::FREEBSD, 20, 65, 54)]
+        {
+            let link = item(0, recvif, &sockaddr_dl(len, 0x1234));
+            let ttl = item(0, recvttl, &[1]);
+            for octets in [[ttl.clone(), link.clone()].concat(), [link.clone(), ttl].concat()] {
+                let index = receiving_interface(Control::new(system, &octets));
+                assert_eq!(index, Some(0x1234));
+            }
+            let short = link.get(..link.len() - 8 - usize::from(len) % 8).unwrap();
+            assert_eq!(receiving_interface(Control::new(system, short)), None);
+            let other_level = item(41, recvif, &sockaddr_dl(len, 7));
+            assert_eq!(receiving_interface(Control::new(system, &other_level)), None);
+            // rip_input may not know the interface any more: no index.
+            let unknown = item(0, recvif, &sockaddr_dl(8, 0));
+            assert_eq!(receiving_interface(Control::new(system, &unknown)), None);
+        }
+    }
+
+    #[test]
+    fn mld_with_the_numbers_of_the_bsds() {
+        // ff02::16 on interface 3, hop limit 1, Hop-by-Hop with Router Alert 0 and PadN.
+        let mut info = vec![0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16];
+        info.extend_from_slice(&3u32.to_ne_bytes());
+        let items = [
+            item(41, 46, &info),
+            item(41, 47, &1u32.to_ne_bytes()),
+            item(41, 49, &[58, 0, 5, 2, 0, 0, 1, 0]),
+        ];
+        let source: Ipv6Addr = "fe80::1".parse().unwrap();
+        let envelope = |router_alert| Envelope::Ip6 {
+            source,
+            destination: "ff02::16".parse().unwrap(),
+            hop_limit: 1,
+            router_alert,
+            checksum_verified: true,
+        };
+        for system in [&c::OPENBSD, &c::FREEBSD] {
+            let decode = |items: &[Vec<u8>]| ip6(source, Control::new(system, &items.concat()));
+            assert_eq!(decode(&items), Some((3, envelope(true))));
+            let [first, second, third] = items.clone();
+            let backwards = [third, second.clone(), first.clone()];
+            assert_eq!(decode(&backwards), Some((3, envelope(true))));
+            assert_eq!(decode(&[first.clone(), second.clone()]), Some((3, envelope(false))));
+            assert_eq!(decode(&[first]), None, "no hop limit");
+            assert_eq!(decode(&[second]), None, "no interface");
+        }
+    }
+
+    #[test]
+    fn ancillary_data_that_lies_about_its_length_ends_there() {
+        let good = item(0, 30, &sockaddr_dl(32, 5));
+        for len in [0u32, 1, 12, 15, 49, u32::MAX] {
+            let lying = [len, 0, 30, 0].map(u32::to_ne_bytes).concat();
+            let octets = [&lying[..], &good[..]].concat();
+            let data = [&octets[..], &octets[..3], &octets[..15]];
+            for octets in data {
+                let all: Vec<_> = Control::new(&c::OPENBSD, octets).collect();
+                assert!(all.len() <= 1, "{len}: {all:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_lets_seven_types_through() {
+        // Bits of 130..=132, 143 and 151..=153 in the word of 128..=159; the other words are empty.
+        let passes = 0b111 << 2 | 1 << 15 | 0b111 << 23;
+        assert_eq!(icmp6_filter(false), [0, 0, 0, 0, passes, 0, 0, 0]);
+        assert_eq!(
+            icmp6_filter(true),
+            [u32::MAX, u32::MAX, u32::MAX, u32::MAX, !passes, u32::MAX, u32::MAX, u32::MAX]
+        );
     }
 
     #[test]

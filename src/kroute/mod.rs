@@ -53,6 +53,9 @@ use crate::wire::Af;
 #[cfg(target_os = "linux")]
 use linux as os;
 
+/// What the headers of this system must say.
+pub const ABI: &[&[crate::sys::abi::Fact]] = &[];
+
 /// What kernel multicast routing offers to one process.
 pub trait Kernel: Send {
     /// What the kernel can do in this family.

@@ -1,5 +1,6 @@
 //! Sandbox, spawn, log, time, poll loop: what differs between systems outside kroute.
 
+pub mod abi;
 pub mod consts;
 pub mod log;
 pub mod passing;

@@ -7,8 +7,10 @@ use std::io::{self, IoSlice};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use libc::{c_int, c_long};
+use libc::c_int;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+
+use super::consts::{HERE, Numbers, align};
 
 /// Octets of ancillary data taken with one packet: several times what the options in use bring.
 const CONTROL_LEN: usize = 512;
@@ -61,7 +63,7 @@ pub struct Received {
 impl Received {
     /// The ancillary data: level, type and octets of each item.
     pub fn control(&self) -> Control<'_> {
-        Control(self.control.get(..self.control_len).unwrap_or_default())
+        Control::new(&HERE, self.control.get(..self.control_len).unwrap_or_default())
     }
 }
 
@@ -121,38 +123,41 @@ fn empty_header() -> libc::msghdr {
     unsafe { std::mem::zeroed() }
 }
 
-/// Ancillary data begins at multiples of this. Linux CMSG_ALIGN, BSD _ALIGN.
-const fn align(len: usize) -> usize {
-    len.next_multiple_of(size_of::<c_long>())
+/// Walks over ancillary data as a system writes it: level, type and octets of each item.
+#[derive(Clone, Copy, Debug)]
+pub struct Control<'a> {
+    system: &'static Numbers,
+    octets: &'a [u8],
 }
 
-/// What the kernel writes as `cmsg_len`.
-#[cfg(target_os = "linux")]
-type CmsgLen = usize;
-/// What the kernel writes as `cmsg_len`.
-#[cfg(not(target_os = "linux"))]
-type CmsgLen = u32;
+impl<'a> Control<'a> {
+    /// Over what recvmsg(2) of the system gave.
+    #[must_use]
+    pub const fn new(system: &'static Numbers, octets: &'a [u8]) -> Self {
+        Self { system, octets }
+    }
 
-/// Octets of an item's header: length, level and type.
-const HEADER: usize = align(size_of::<CmsgLen>() + 2 * size_of::<c_int>());
-
-/// Walks over ancillary data: level, type and octets of each item.
-#[derive(Clone, Copy, Debug)]
-pub struct Control<'a>(&'a [u8]);
+    /// Whose numbers the items have.
+    #[must_use]
+    pub const fn system(&self) -> &'static Numbers {
+        self.system
+    }
+}
 
 impl<'a> Iterator for Control<'a> {
     type Item = (c_int, c_int, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (len, rest) = self.0.split_first_chunk()?;
-        #[allow(clippy::unnecessary_cast, reason = "narrower on other systems")]
-        let len = CmsgLen::from_ne_bytes(*len) as usize;
+        let (len, rest) = match self.system.cmsg_len {
+            4 => self.octets.split_first_chunk().map(|(l, r)| (u32::from_ne_bytes(*l).into(), r)),
+            _ => self.octets.split_first_chunk().map(|(l, r)| (u64::from_ne_bytes(*l), r)),
+        }?;
+        let len = usize::try_from(len).ok()?;
         let (level, rest) = rest.split_first_chunk()?;
-        let (kind, _) = rest.split_first_chunk()?;
-        let item = (c_int::from_ne_bytes(*level), c_int::from_ne_bytes(*kind));
-        let data = self.0.get(HEADER..len)?;
-        self.0 = self.0.get(align(len)..).unwrap_or_default();
-        Some((item.0, item.1, data))
+        let kind = rest.first_chunk()?;
+        let data = self.octets.get(self.system.cmsg_header()..len)?;
+        self.octets = self.octets.get(align(len)..).unwrap_or_default();
+        Some((c_int::from_ne_bytes(*level), c_int::from_ne_bytes(*kind), data))
     }
 }
 
@@ -163,13 +168,16 @@ pub struct ControlBuf(Vec<u8>);
 impl ControlBuf {
     /// Appends an item.
     pub fn push(&mut self, level: c_int, kind: c_int, data: &[u8]) {
-        let start = self.0.len();
-        let len: CmsgLen = CmsgLen::try_from(HEADER + data.len()).unwrap_or_default();
-        self.0.extend_from_slice(&len.to_ne_bytes());
+        let (start, header) = (self.0.len(), HERE.cmsg_header());
+        let len = header + data.len();
+        match HERE.cmsg_len {
+            4 => self.0.extend(u32::try_from(len).unwrap_or_default().to_ne_bytes()),
+            _ => self.0.extend(len.to_ne_bytes()),
+        }
         self.0.extend_from_slice(&level.to_ne_bytes());
         self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.resize(start + HEADER, 0);
+        self.0.resize(start + header, 0);
         self.0.extend_from_slice(data);
-        self.0.resize(start + align(HEADER + data.len()), 0);
+        self.0.resize(start + align(len), 0);
     }
 }
