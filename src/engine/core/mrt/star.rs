@@ -102,7 +102,11 @@ impl<F: Family> Routes<F> {
     ) -> bool {
         self.counters.wrong_interface += 1;
         let Some(handle) = self.table.flow(source, view.group) else {
-            if self.table.shared(view.group).is_some() {
+            // The (*,G) entry drops what may not come in there; one for the flow would take it from
+            // the interface where it may.
+            if self.table.shared(view.group).is_some()
+                && view.decide(Sources::One(source), slot).accepted
+            {
                 self.on_unknown(now, view, source, slot);
             }
             return false;
@@ -178,14 +182,13 @@ impl<F: Family> Routes<F> {
     fn move_to(&mut self, now: Tick, handle: u32, view: &View<'_, F>, slot: Slot, cause: Cause) {
         let links = view.world.links;
         let star = self.table.shared(view.group).map(|h| self.table.get(h).incoming);
-        if star == Some(slot) {
-            return self.withdraw(handle, links, cause);
-        }
         let source = self.table.get(handle).source;
         let outputs = view.decide(Sources::One(source), slot).outputs;
         self.table.change(handle, |e| e.active = now);
         self.put(now, handle, slot, outputs, links, cause);
-        if star.is_some() && !outputs.is_empty() {
+        // Where (*,G) takes its packets from as well, an entry of its own pins the flow: without it
+        // the next copy elsewhere would be asked about, and dropped there with all others.
+        if star.is_some_and(|incoming| incoming != slot) && !outputs.is_empty() {
             self.refresh(now, view, cause);
         }
     }
