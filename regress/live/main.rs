@@ -15,3 +15,5 @@ mod protocol;
 mod recovery;
 mod reload;
 mod statics;
+mod tables;
+mod wrongvif;

@@ -21,16 +21,16 @@ fn querier(daemon: &Daemon, interface: &str, family: &str) -> (bool, String) {
 }
 
 /// Two routers and a receiver on one bridge, in a host of its own.
-struct Shared {
-    network: Network,
-    other: Host,
+pub(crate) struct Shared {
+    pub(crate) network: Network,
+    pub(crate) other: Host,
     _bridge: Host,
 }
 
 impl Shared {
     /// `down1` of the router and `eth0` of the first receiver lead to the bridge instead, and so
     /// does `down1` of another router.
-    fn new(options: Vec<InfoBridge>) -> Self {
+    pub(crate) fn new(options: Vec<InfoBridge>) -> Self {
         let (network, other, bridge) = (Network::new(), Host::new(), Host::new());
         let [receiver, _] = &network.receivers;
         network.router.delete("down1");

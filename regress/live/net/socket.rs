@@ -232,6 +232,13 @@ impl Sender {
         }
     }
 
+    /// Numbers its datagrams from here on.
+    #[must_use]
+    pub const fn counting_from(mut self, number: u64) -> Self {
+        self.next = number;
+        self
+    }
+
     /// How many were sent.
     #[must_use]
     pub const fn sent(&self) -> u64 {
