@@ -1,6 +1,8 @@
 //! seccomp: the system calls that each Linux process may make.
+#![allow(unsafe_code, reason = "a filter with flags is applied by the system call itself")]
 
 use std::collections::BTreeMap;
+use std::io;
 
 use libc::{
     AF_INET, AF_INET6, AF_UNIX, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIONBIO,
@@ -13,8 +15,8 @@ use seccompiler::{
 
 use super::{Error, step};
 
-/// A system call with its name and number.
-type Call = (&'static str, c_long);
+/// A system call: its name in libc, and its number.
+pub type Call = (&'static str, c_long);
 
 /// One argument of a call must be one of these, or have none of these bits.
 enum Only {
@@ -93,25 +95,33 @@ const ENGINE_BOUND: &[(Call, Only)] = &[
     (("SYS_tgkill", libc::SYS_tgkill), Only::OwnPid),
 ];
 
-/// The names of the calls that the parent may make, for the documentation's test.
-pub fn parent_calls() -> Vec<&'static str> {
-    names(&[BOTH, BOTH_HERE, PARENT, PARENT_HERE], PARENT_BOUND)
+/// The calls of one process, for those who document and test them.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// With any arguments.
+    pub free: Vec<Call>,
+    /// With some arguments only.
+    pub bound: Vec<Call>,
 }
 
-/// The names of the calls that the engine may make, for the documentation's test.
-pub fn engine_calls() -> Vec<&'static str> {
-    names(&[BOTH, BOTH_HERE], ENGINE_BOUND)
+/// The calls that the parent may make.
+#[must_use]
+pub fn parent_calls() -> Calls {
+    calls(&[BOTH, BOTH_HERE, PARENT, PARENT_HERE], PARENT_BOUND)
 }
 
-fn names(free: &[&[Call]], bound: &[(Call, Only)]) -> Vec<&'static str> {
-    let all = free.iter().copied().flatten().chain(bound.iter().map(|(call, _)| call));
-    let mut names: Vec<_> = all.filter_map(|(name, _)| name.strip_prefix("SYS_")).collect();
-    names.sort_unstable();
-    names
+/// The calls that the engine may make.
+#[must_use]
+pub fn engine_calls() -> Calls {
+    calls(&[BOTH, BOTH_HERE], ENGINE_BOUND)
 }
 
-/// A release's parent gets an error for a call that nobody thought of: its death would end the
-/// forwarding. Everything else is killed.
+fn calls(free: &[&[Call]], bound: &[(Call, Only)]) -> Calls {
+    Calls { free: free.concat(), bound: bound.iter().map(|(call, _)| *call).collect() }
+}
+
+/// A release's parent gets an error for a call that nobody thought of, and the kernel's log a line:
+/// its death would end the forwarding. Everything else is killed.
 pub(super) fn parent() -> Result<(), Error> {
     let otherwise = if cfg!(debug_assertions) {
         SeccompAction::KillProcess
@@ -135,7 +145,20 @@ fn apply(free: &[&[Call]], bound: &[(Call, Only)], otherwise: SeccompAction) -> 
     }
     let filter = SeccompFilter::new(rules, otherwise, SeccompAction::Allow, arch);
     let program: BpfProgram = step("seccomp", step("seccomp", filter)?.try_into())?;
-    step("seccomp", seccompiler::apply_filter(&program))
+    step("seccomp", install(&program))
+}
+
+/// Applies the filter; what it denies is logged by the kernel, which seccompiler cannot ask for.
+fn install(program: &[seccompiler::sock_filter]) -> io::Result<()> {
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    let (operation, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_LOG);
+    // SAFETY: the program outlives the call, which only reads it; both types of an instruction have
+    // the layout of linux/filter.h.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, &raw const filter) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn rules_of(only: &Only) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
