@@ -1,7 +1,7 @@
 //! Statements added and removed at run time, the difference between configurations, reload.
 
 use mcast_proxy::config::model::{Config, Mgroup, Mroute, Statement};
-use mcast_proxy::config::{diff, keep_run_time, print};
+use mcast_proxy::config::{Change, diff, keep_run_time, print};
 
 use crate::parse;
 
@@ -122,17 +122,25 @@ fn removing_what_is_not_there_is_refused() {
     assert_eq!(now, config(BASE));
 }
 
+fn added(statement: Statement) -> Change {
+    Change { add: true, statement }
+}
+
+fn removed(statement: Statement) -> Change {
+    Change { add: false, statement }
+}
+
 #[test]
 fn run_time_changes_survive_a_reload_unless_the_file_says_otherwise() {
-    let added = [
-        mroute("mroute from up group 226.0.0.1 to b"),
-        mroute("mroute from up group 227.0.0.1 to b"),
-        join("mgroup from down group 226.0.0.2"),
+    let mut changes = vec![
+        removed(mroute("mroute from up group 225.0.0.0/24 to a")),
+        added(mroute("mroute from up group 226.0.0.1 to b")),
+        added(mroute("mroute from up group 227.0.0.1 to b")),
+        added(join("mgroup from down group 226.0.0.2")),
     ];
-    let removed = [mroute("mroute from up group 225.0.0.0/24 to a")];
     let mut new = config(&format!("{BASE}mroute from up group 226.0.0.1 to b\n"));
     assert_eq!(
-        keep_run_time(&mut new, &added, &removed),
+        keep_run_time(&mut new, &mut changes, |_| Ok(())),
         [
             "stays removed: mroute from up group 225.0.0.0/24 to a",
             "now in the file: mroute from up group 226.0.0.1 to b",
@@ -140,14 +148,40 @@ fn run_time_changes_survive_a_reload_unless_the_file_says_otherwise() {
             "kept from run time: mgroup from down group 226.0.0.2",
         ]
     );
+    // What the file has made its own goes when the file drops it.
+    let mut new = config(BASE);
+    assert_eq!(keep_run_time(&mut new, &mut changes, |_| Ok(())).len(), 3);
+    assert_eq!(
+        beyond_base(&new),
+        ["\tstatic-group 226.0.0.2", "mroute from up group 227.0.0.1 to b"]
+    );
     let mut new = config("interface b { disabled }\ninterface down { disabled }\n");
     assert_eq!(
-        keep_run_time(&mut new, &added[1..], &[]),
+        keep_run_time(&mut new, &mut changes, |_| Ok(())),
         [
             "dropped: mroute from up group 227.0.0.1 to b: 'b' is disabled",
             "dropped: mgroup from down group 226.0.0.2: 'down' is disabled",
         ]
     );
+    assert_eq!(changes, []);
+}
+
+#[test]
+fn run_time_changes_are_carried_over_in_their_order() {
+    let mut changes = vec![
+        added(mroute("mroute from up group 226.0.0.1 to b")),
+        added(mroute("mroute from up group 226.0.0.1 to c d")),
+        removed(mroute("mroute from up group 226.0.0.1 to b c")),
+        added(join("mgroup from up group 226.0.0.1")),
+    ];
+    let mut new = config(BASE);
+    let refuse = |statement: &Statement| match statement {
+        Statement::Mroute(_) => Ok(()),
+        Statement::Join(_) => Err("no".to_owned()),
+    };
+    let told = keep_run_time(&mut new, &mut changes, refuse);
+    assert_eq!(told[3], "dropped: mgroup from up group 226.0.0.1: no");
+    assert_eq!(beyond_base(&new), ["mroute from up group 226.0.0.1 to d"]);
 }
 
 #[test]

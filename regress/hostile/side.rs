@@ -106,6 +106,7 @@ fn setup(fake: &Fake, engines: Sender<OwnedFd>) -> Setup {
         user: (65534, 65534),
         chroot: "/nonexistent".into(),
         config_file: "/nonexistent.conf".into(),
+        folders: Vec::new(),
         macros: Vec::new(),
         config: config(),
         families: [true, true],

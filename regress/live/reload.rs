@@ -1,9 +1,12 @@
 //! Reload: what did not change is not touched.
 
-use nix::sys::signal::Signal;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::{Signal, kill};
 
 use crate::load::Load;
-use crate::net::daemon::Daemon;
+use crate::net::daemon::{CONFIGURATION, Daemon};
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{Network, configuration, source};
 use crate::net::{ip, live, wait_for};
@@ -11,35 +14,136 @@ use crate::net::{ip, live, wait_for};
 /// The group that the changes are about.
 const CHANGED: &str = "239.9.9.9";
 
-/// 1,000 packets a second on 20 flows; each reload changes one other flow, and every broken file
-/// between them changes nothing.
+/// Changes of the configuration that are about one group or about none: what is replaced, by what,
+/// and a line of `show config` that tells that it is in force.
+const CHANGES: [(&str, &str, &str); 8] = [
+    ("down2 {", "down2 { static-group 239.9.9.9;", "static-group 239.9.9.9"),
+    ("down1 {", "down1 { deny group 239.9.9.9;", "deny group 239.9.9.9"),
+    ("down1 {", "down1 { boundary 239.9.9.9;", "boundary 239.9.9.9"),
+    ("up0 {", "up0 { deny group 239.9.9.9;", "deny group 239.9.9.9"),
+    ("\ninterface up0", "\nmroute from up0 group 239.9.9.9 to down2\ninterface up0", "mroute from"),
+    ("\ninterface up0", "\nmgroup from up0 group 239.9.9.9\ninterface up0", "mgroup from up0"),
+    ("\nquery-interval 2\n", "\nquery-interval 4\n", "query-interval 4"),
+    ("\ninterface up0", "\ninterface \"late*\" { downstream }\ninterface up0", "late*"),
+];
+
+/// Files that are refused, each with a part of the complaint.
+const BROKEN: [(&str, &str); 5] = [
+    ("interface down1 { dwnstream }\n", "1:19: "),
+    ("interface down1 { downstream }\ninterface down1 { upstream }\n", "2:19: "),
+    ("include \"/run/none.conf\"\n", "No such file or directory"),
+    ("include \"/etc/passwd\"\n", "not in a folder that files were read from at start"),
+    ("mroute from up0 group 224.0.0.1 to down1\n", "224.0.0.1"),
+];
+
+/// Has a file that is good but for its mode, and others that are not good, refused by signal and by
+/// request; the configuration in force stays.
+fn refused(daemon: &Daemon, good: &str, round: usize) {
+    let before = daemon.order(&["show", "config"]);
+    let mode = |mode| fs::set_permissions(CONFIGURATION, Permissions::from_mode(mode));
+    let (text, complaint) = match BROKEN.get(round % (BROKEN.len() + 1)) {
+        Some(broken) => *broken,
+        None => (good, "can be written by everyone"),
+    };
+    daemon.rewrite(text);
+    daemon.host().run(|| mode(if text == good { 0o666 } else { 0o644 })).expect("chmod");
+    let refused = daemon.ctl(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains(complaint), "{said}");
+    let failures = || daemon.log().matches("reload failed").count();
+    let told = failures();
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the signal is refused, too", || (failures() > told).then_some(()));
+    assert_eq!(daemon.order(&["show", "config"]), before);
+    daemon.host().run(|| mode(0o644)).expect("chmod");
+}
+
+/// 1,000 packets a second on 20 flows; each reload changes what is about one other flow or none, and
+/// every broken file between them changes nothing.
 #[test]
 fn reload_under_load_loses_nothing() {
     live(|| {
         let network = Network::new();
-        let without = configuration("");
-        let with = without.replace(
-            "interface down2 { downstream }",
-            &format!("interface down2 {{ downstream; static-group {CHANGED} }}"),
-        );
-        assert_ne!(with, without);
-        let daemon = Daemon::start(&network.router, &without);
-        let load = Load::new(&network, 50);
+        let plain = configuration("");
+        let daemon = Daemon::start(&network.router, &plain);
+        let mut load = Load::new(&network, 50);
+        let mut wanted = Receiver::join(&network.receivers[0], "eth0", ip(CHANGED));
+        let _flow =
+            Sender::new(&network.source, "eth0", source(ip(CHANGED), 2), ip(CHANGED)).flow(50);
         for round in 0..50 {
-            daemon.rewrite("interface down1 { dwnstream }\n");
-            let refused = daemon.ctl(&["reload"]);
-            assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-            let (text, rows) = if round % 2 == 0 { (&with, 1) } else { (&without, 0) };
+            let (from, to, line) = CHANGES[round / 2 % CHANGES.len()];
+            let changed = plain.replace(from, to);
+            assert_ne!(changed, plain);
+            let changes = round % 2 == 0;
+            let text = if changes { &changed } else { &plain };
+            refused(&daemon, text, round);
             daemon.rewrite(text);
-            daemon.order(&["reload"]);
-            wait_for("the change is in force", || {
-                let found = daemon.rows("groups", |row| row["group"] == CHANGED);
-                (found.len() == rows).then_some(())
-            });
+            let told = daemon.order(&["reload"]);
+            assert!(told.contains(line), "{line}: {told}");
+            assert_eq!(daemon.order(&["show", "config"]).contains(line), changes, "{line}");
+            load.pass();
         }
+        wanted.clear();
+        wait_for("the flow that changed is there again", || wanted.got().first().copied());
         let (lost, sent) = load.lost();
         println!("50 reloads: {lost} of {sent} datagrams lost");
         assert_eq!(lost, 0);
+    });
+}
+
+/// What is added and removed at run time is there after a reload and after an engine's death,
+/// until the file says otherwise; what becomes of it is printed.
+#[test]
+fn run_time_changes_survive() {
+    live(|| {
+        let network = Network::new();
+        let text = configuration("") + "mgroup from up0 group 239.7.7.7\n";
+        let daemon = Daemon::start(&network.router, &text);
+        daemon.order(&["add", "up0", CHANGED, "down1"]);
+        daemon.order(&["join", "up0", "239.8.8.8"]);
+        daemon.order(&["leave", "up0", "239.7.7.7"]);
+        let (route, join) = (
+            format!("mroute from up0 group {CHANGED} to down1"),
+            "mgroup from up0 group 239.8.8.8",
+        );
+        let in_force = || {
+            let config = daemon.order(&["show", "config"]);
+            [&route, join, "239.7.7.7"].map(|line| config.contains(line))
+        };
+        assert_eq!(in_force(), [true, true, false]);
+
+        let told = daemon.order(&["reload"]);
+        let kept = format!(
+            "kept from run time: {route}\nkept from run time: {join}\n\
+             stays removed: mgroup from up0 group 239.7.7.7\n"
+        );
+        assert_eq!(told, kept);
+        assert_eq!(in_force(), [true, true, false]);
+
+        let engine = daemon.engine();
+        kill(engine, Signal::SIGKILL).expect("a running engine");
+        wait_for("another engine", || {
+            let output = daemon.ctl(&["show", "config"]);
+            output.status.success().then_some(())
+        });
+        assert_eq!(in_force(), [true, true, false]);
+        let mut receiver = Receiver::join(&network.receivers[0], "eth0", ip(CHANGED));
+        let mut sender = Sender::new(&network.source, "eth0", source(ip(CHANGED), 2), ip(CHANGED));
+        wait_for("data by the added route", || {
+            sender.send(1);
+            receiver.got().first().copied()
+        });
+
+        daemon.rewrite(&format!("{text}{route}\n"));
+        let told = daemon.order(&["reload"]);
+        assert!(told.contains(&format!("now in the file: {route}\n")), "{told}");
+        daemon.rewrite(&configuration("").replace("up0", "down9"));
+        let told = daemon.order(&["reload"]);
+        assert!(told.contains(&format!("dropped: {join}: interface up0 is not in the")), "{told}");
+        daemon.rewrite(&text);
+        daemon.order(&["reload"]);
+        assert_eq!(in_force(), [false, false, true]);
     });
 }
 

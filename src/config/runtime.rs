@@ -57,11 +57,7 @@ impl Config {
     }
 
     fn remove_mroute(&mut self, route: &Mroute) -> Result<(), String> {
-        let same = |r: &Mroute| {
-            (&r.from, &r.source, &r.group) == (&route.from, &route.source, &route.group)
-                && route.to.iter().all(|name| r.to.contains(name))
-        };
-        let n = self.mroutes.iter().position(same).ok_or("there is no such static route")?;
+        let n = self.find_mroute(route).ok_or("there is no such static route")?;
         if let Some(found) = self.mroutes.get_mut(n) {
             found.to.retain(|name| !route.to.is_empty() && !route.to.contains(name));
             if found.to.is_empty() {
@@ -130,30 +126,60 @@ fn merge(old: &Mroute, new: &Mroute) -> Result<Mroute, String> {
     Ok(merged)
 }
 
-/// Carries run-time changes over a reload: `removed` is taken out of the new configuration where
-/// it is still there, `added` is added unless that contradicts it. Tells what happened, a line for
-/// each.
-pub fn keep_run_time(new: &mut Config, added: &[Statement], removed: &[Statement]) -> Vec<String> {
+/// A statement that was added or removed at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Added, or removed.
+    pub add: bool,
+    /// What.
+    pub statement: Statement,
+}
+
+/// Carries run-time changes, in their order, over a reload: what was removed is taken out of the
+/// new configuration where it is still there; what was added is added unless `refuse` or the
+/// configuration says why not. Forgets the changes that the file has made its own or contradicts,
+/// and tells what happened, a line for each.
+pub fn keep_run_time(
+    new: &mut Config,
+    changes: &mut Vec<Change>,
+    refuse: impl Fn(&Statement) -> Result<(), String>,
+) -> Vec<String> {
     let mut told = Vec::new();
-    for statement in removed {
-        if new.remove(statement).is_ok() {
-            told.push(format!("stays removed: {statement}"));
+    changes.retain(|Change { add, statement }| {
+        if !add {
+            let stays = new.remove(statement).is_ok();
+            told.extend(stays.then(|| format!("stays removed: {statement}")));
+            return stays;
         }
-    }
-    for statement in added {
-        told.push(match new.add(statement) {
-            Ok(()) => format!("kept from run time: {statement}"),
-            Err(_) if new.has(statement) => format!("now in the file: {statement}"),
-            Err(why) => format!("dropped: {statement}: {why}"),
-        });
-    }
+        let (stays, line) = match refuse(statement).and_then(|()| new.add(statement)) {
+            Ok(()) => (true, format!("kept from run time: {statement}")),
+            Err(_) if new.has(statement) => (false, format!("now in the file: {statement}")),
+            Err(why) => (false, format!("dropped: {statement}: {why}")),
+        };
+        told.push(line);
+        stays
+    });
     told
 }
 
 impl Config {
     /// Whether the statement is in it, as it is or as part of a route.
     fn has(&self, statement: &Statement) -> bool {
-        let mut copy = self.clone();
-        copy.remove(statement).is_ok()
+        match statement {
+            Statement::Mroute(route) => self.find_mroute(route).is_some(),
+            Statement::Join(join) => {
+                let listed = |b: &InterfaceBlock| b.static_groups.contains(&join.group);
+                self.mgroups.contains(join)
+                    || self.interfaces.iter().any(|b| b.name == join.from && listed(b))
+            }
+        }
+    }
+
+    /// The static route that the statement is, or is a part of.
+    fn find_mroute(&self, route: &Mroute) -> Option<usize> {
+        self.mroutes.iter().position(|r| {
+            (&r.from, &r.source, &r.group) == (&route.from, &route.source, &route.group)
+                && route.to.iter().all(|name| r.to.contains(name))
+        })
     }
 }

@@ -7,7 +7,7 @@ use log::{debug, info, warn};
 
 use super::Parent;
 use super::validate::{Gravity, Refusal};
-use crate::config::model::Statement;
+use crate::config::Change;
 use crate::imsg::{DescriptorKind, Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
 use crate::kroute::{FromKernel, Interface, Route, RouteKey, Upcall, UpcallKind};
 use crate::sys::time::{Millis, Tick};
@@ -21,8 +21,6 @@ const MAX_UPCALL_BACKLOG: usize = 1 << 20;
 const QUESTION_LIFE: Millis = Millis(10_000);
 /// Questions kept for a next engine.
 const MAX_QUESTIONS: usize = 1024;
-/// Run-time statements at most.
-const MAX_RUN_TIME: usize = 65_536;
 
 impl Parent {
     /// Reads orders and carries them out. A bad one ends the engine.
@@ -58,11 +56,11 @@ impl Parent {
             Order::DeleteRoute(key) => self.delete_route(&key),
             Order::ReadCounters(family) => self.read_counters(family),
             Order::Add { client, statement } => {
-                self.change_statement(client, true, statement);
+                self.change_statement(client, Change { add: true, statement });
                 Ok(())
             }
             Order::Remove { client, statement } => {
-                self.change_statement(client, false, statement);
+                self.change_statement(client, Change { add: false, statement });
                 Ok(())
             }
             Order::Reload { client } => {
@@ -241,31 +239,6 @@ impl Parent {
             self.tell(&Notice::Counters { family, entries: part.to_vec(), last });
         }
         Ok(())
-    }
-
-    fn change_statement(&mut self, client: u32, add: bool, statement: Statement) {
-        let result = self.apply_statement(add, &statement);
-        if result.is_ok() {
-            let (here, there) = if add {
-                (&mut self.added, &mut self.removed)
-            } else {
-                (&mut self.removed, &mut self.added)
-            };
-            there.retain(|s| *s != statement);
-            here.push(statement.clone());
-        }
-        self.tell(&Notice::Statement { client, add, statement, result });
-    }
-
-    fn apply_statement(&mut self, add: bool, statement: &Statement) -> Result<(), String> {
-        if self.added.len().max(self.removed.len()) >= MAX_RUN_TIME {
-            return Err(format!("{MAX_RUN_TIME} run-time changes at most: put them in the file"));
-        }
-        if !add {
-            return self.world.config.remove(statement);
-        }
-        self.world.check_statement(statement)?;
-        self.world.config.add(statement)
     }
 
     pub(super) fn set_verbose(&mut self, verbose: bool) {

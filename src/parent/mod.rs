@@ -25,7 +25,8 @@ use log::{debug, info, warn};
 pub use cli::USAGE;
 pub use start::main;
 
-use crate::config::model::{Config, Statement};
+use crate::config::Change;
+use crate::config::model::Config;
 use crate::imsg::{DescriptorKind, Notice, Transmit};
 use crate::kroute::{Kernel, Memberships, Monitor, Upcall};
 use crate::sys::poll::Poll;
@@ -75,6 +76,8 @@ pub struct Setup {
     pub chroot: String,
     /// The file that is read at reload.
     pub config_file: PathBuf,
+    /// The folders that files can be read from then, as [`std::fs::canonicalize`] has them.
+    pub folders: Vec<PathBuf>,
     /// Macros of the command line.
     pub macros: Vec<(String, String)>,
     /// What the file says.
@@ -101,9 +104,10 @@ pub struct Parent {
     /// Control groups that are joined, by interface.
     joined: BTreeSet<(u32, IpAddr)>,
     verbose: bool,
-    /// What was added and removed since start.
-    added: Vec<Statement>,
-    removed: Vec<Statement>,
+    /// What was added and removed at run time, as far as it is not undone.
+    changes: Vec<Change>,
+    /// Octets of the configuration in force at most.
+    size: usize,
     /// What the kernel asked lately, each with the time until which it does not ask again.
     questions: VecDeque<(Tick, Upcall)>,
     engine: Option<Engine>,
@@ -147,6 +151,7 @@ impl Parent {
             ..World::default()
         };
         world.named = world.config.names();
+        let size = reload::size(&world.config)?;
         world.compare(setup.monitor.snapshot().map_err(|e| e.to_string())?);
         Ok(Self {
             verbose: setup.verbose,
@@ -156,8 +161,8 @@ impl Parent {
             world,
             memberships: Memberships::new(),
             joined: BTreeSet::new(),
-            added: Vec::new(),
-            removed: Vec::new(),
+            changes: Vec::new(),
+            size,
             questions: VecDeque::new(),
             engine: None,
             fault: None,

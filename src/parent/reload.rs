@@ -1,19 +1,45 @@
-//! SIGHUP and `mcast-proxyctl reload`: the file is read whole, then replaces what is in force.
+//! What changes the configuration in force: SIGHUP and `mcast-proxyctl reload` (the file is read
+//! whole, then replaces it), statements that are added and removed at run time.
 
 use log::{info, warn};
 
-use super::Parent;
-use crate::config::model::Config;
-use crate::imsg::{Notice, frame};
+use super::{Parent, validate};
+use crate::config::model::{Config, Pattern, Statement};
+use crate::config::{self, Change, Disk};
+use crate::imsg::frame::{self, MAX_FRAME_FROM_PARENT};
+use crate::imsg::{Notice, Order};
 use crate::sys::time::Tick;
+use crate::wire::Af;
+
+/// Run-time changes at most.
+const MAX_CHANGES: usize = 16_384;
+/// Octets of a configuration at most, so that an engine can be started with it.
+const MAX_SIZE: usize = MAX_FRAME_FROM_PARENT - (64 << 10);
+/// Lines that a reload tells at most.
+const MAX_LINES: usize = 1000;
+/// Characters of such a line at most.
+const MAX_LINE: usize = 500;
+
+/// A configuration that was read again and found good.
+struct Fresh {
+    config: Config,
+    size: usize,
+    named: Vec<Pattern>,
+    changes: Vec<Change>,
+    /// What is odd in the file, and what became of the run-time changes.
+    told: Vec<String>,
+}
 
 impl Parent {
     /// Reads the file again; one with errors leaves the running configuration in force. What was
-    /// added or removed at run time still holds after it.
+    /// added or removed at run time still holds after it, unless the file says otherwise.
     pub(super) fn reload(&mut self, client: Option<u32>, now: Tick) {
-        let result = self.read_again().map(|config| self.put_in_force(config, now));
+        let result = self.read_again().map(|fresh| self.put_in_force(fresh, now)).map_err(bound);
         match &result {
-            Ok(changes) => info!("configuration reloaded, {} changes", changes.len()),
+            Ok(lines) => {
+                info!("configuration reloaded");
+                lines.iter().for_each(|line| info!("{line}"));
+            }
             Err(errors) => {
                 warn!("reload failed, the running configuration stays in force");
                 errors.iter().for_each(|line| warn!("{line}"));
@@ -24,34 +50,36 @@ impl Parent {
         }
     }
 
-    fn read_again(&mut self) -> Result<Config, Vec<String>> {
-        let loaded = crate::config::load(&self.setup.config_file, &self.setup.macros)
+    fn read_again(&self) -> Result<Fresh, Vec<String>> {
+        let setup = &self.setup;
+        let mut files = Disk { folders: Some(setup.folders.clone()) };
+        let loaded = config::load_from(&mut files, &setup.config_file, &setup.macros)
             .map_err(|e| e.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
-        loaded.warnings.iter().for_each(|line| warn!("{line}"));
-        let new = loaded.config.families();
-        for (family, wanted) in crate::wire::Af::ALL.into_iter().zip(new) {
+        for (family, wanted) in Af::ALL.into_iter().zip(loaded.config.families()) {
             if wanted && !self.world.has(family) {
                 return Err(vec![format!("{family} was off at start: restart to enable it")]);
             }
         }
-        self.world.named = loaded.config.names();
         let mut config = loaded.config;
-        let kept = crate::config::keep_run_time(&mut config, &self.added, &self.removed);
-        kept.iter().for_each(|line| info!("{line}"));
-        let mut scratch = Vec::new();
-        let notice = Notice::Config(Box::new(config.clone()));
-        frame::encode(&notice, &mut scratch).map_err(|e| vec![e.to_string()])?;
-        Ok(config)
+        let named = config.names();
+        let (mut changes, mut told) = (self.changes.clone(), loaded.warnings);
+        let refuse = |statement: &Statement| validate::check_statement(&named, statement);
+        told.extend(config::keep_run_time(&mut config, &mut changes, refuse));
+        let size = size(&config).map_err(|e| vec![e])?;
+        Ok(Fresh { config, size, named, changes, told })
     }
 
     /// Returns what changed, a line each.
-    fn put_in_force(&mut self, config: Config, now: Tick) -> Vec<String> {
-        let old = std::mem::replace(&mut self.world.config, config);
+    fn put_in_force(&mut self, fresh: Fresh, now: Tick) -> Vec<String> {
+        (self.changes, self.size) = (fresh.changes, fresh.size);
+        self.world.named = fresh.named;
+        let old = std::mem::replace(&mut self.world.config, fresh.config);
         let new = &self.world.config;
+        let mut lines = fresh.told;
         if (&old.user, &old.chroot) != (&new.user, &new.chroot) {
-            warn!("user and chroot take effect at the next start");
+            lines.push("user and chroot take effect at the next start".to_owned());
         }
-        let changes = crate::config::diff(&old, new);
+        lines.extend(config::diff(&old, new));
         self.tell(&Notice::Config(Box::new(self.world.config.clone())));
         match self.setup.monitor.snapshot() {
             Ok(table) => {
@@ -63,6 +91,61 @@ impl Parent {
         }
         self.unsettle(now);
         self.join_control_groups();
-        changes
+        bound(lines)
     }
+
+    /// Adds or removes a statement, and answers.
+    pub(super) fn change_statement(&mut self, client: u32, change: Change) {
+        let result = self.apply(&change);
+        let Change { add, statement } = change.clone();
+        if result.is_ok() {
+            let undoes = |c: &Change| c.add != add && c.statement == statement;
+            match self.changes.iter().rposition(undoes) {
+                Some(place) => drop(self.changes.remove(place)),
+                None => self.changes.push(change),
+            }
+        }
+        self.tell(&Notice::Statement { client, add, statement, result });
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), String> {
+        let Change { statement, .. } = change;
+        let mut octets = Vec::new();
+        let order = Order::Add { client: 0, statement: statement.clone() };
+        frame::encode(&order, &mut octets).map_err(|e| e.to_string())?;
+        let size = self.size + octets.len();
+        if self.changes.len() >= MAX_CHANGES || size > MAX_SIZE {
+            let changes = self.changes.len();
+            return Err(format!("no room after {changes} run-time changes: put them in the file"));
+        }
+        if !change.add {
+            return self.world.config.remove(statement);
+        }
+        validate::check_statement(&self.world.named, statement)?;
+        self.world.config.add(statement)?;
+        self.size = size;
+        Ok(())
+    }
+}
+
+/// Octets of the configuration on its way to an engine; an error when they are too many.
+pub(super) fn size(config: &Config) -> Result<usize, String> {
+    let mut octets = Vec::new();
+    let notice = Notice::Config(Box::new(config.clone()));
+    frame::encode(&notice, &mut octets).map_err(|e| e.to_string())?;
+    let fits = octets.len() <= MAX_SIZE;
+    fits.then_some(octets.len()).ok_or_else(|| "the configuration is too large".to_owned())
+}
+
+/// Cuts what is told to what fits a frame.
+fn bound(mut lines: Vec<String>) -> Vec<String> {
+    let rest = lines.len().saturating_sub(MAX_LINES);
+    lines.truncate(MAX_LINES);
+    for line in &mut lines {
+        if let Some((cut, _)) = line.char_indices().nth(MAX_LINE) {
+            line.truncate(cut);
+        }
+    }
+    lines.extend((rest > 0).then(|| format!("and {rest} more")));
+    lines
 }

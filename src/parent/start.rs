@@ -110,8 +110,9 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         None if said.foreground => {}
         None => eprintln!("mcast-proxy: no syslogd listens, nothing will be logged"),
     }
+    let read = folders(loaded.files.iter());
     let files = Files {
-        readable: folders(loaded.files.iter()),
+        readable: read.clone(),
         removable: folders([&control, &pid].into_iter()),
         executable,
     };
@@ -123,6 +124,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         user,
         chroot,
         config_file: absolute(&said.config_file())?,
+        folders: read,
         macros: said.macros.clone(),
         config,
         families,

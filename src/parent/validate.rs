@@ -191,24 +191,26 @@ impl World {
         let said = self.config.max_routes.unwrap_or(DEFAULT_MAX_ROUTES);
         usize::try_from(said).unwrap_or(usize::MAX).saturating_mul(2)
     }
+}
 
-    /// The statement names only interfaces that the administrator's file names, so that nobody can
-    /// have traffic forwarded elsewhere.
-    pub fn check_statement(&self, statement: &Statement) -> Result<(), String> {
-        let patterns: Vec<&Pattern> = match statement {
-            Statement::Mroute(r) => std::iter::once(&r.from).chain(&r.to).collect(),
-            Statement::Join(j) => vec![&j.from],
-        };
-        let named =
-            |p: &Pattern| self.named.iter().any(|n| n == p || (!p.is_wild() && n.matches(&p.0)));
-        patterns.into_iter().find(|p| !named(p)).map_or(Ok(()), |p| {
-            Err(format!(
-                "interface {0} is not in the configuration file: add `interface {0} {{ }}` there \
-                 and reload",
-                p.0
-            ))
-        })
+/// The statement names only interfaces that the administrator's file names, so that nobody can have
+/// traffic forwarded elsewhere.
+pub fn check_statement(named: &[Pattern], statement: &Statement) -> Result<(), String> {
+    let patterns: Vec<&Pattern> = match statement {
+        Statement::Mroute(r) => std::iter::once(&r.from).chain(&r.to).collect(),
+        Statement::Join(j) => vec![&j.from],
+    };
+    if patterns.len() > MAX_OUTPUTS {
+        return Err(format!("more than {MAX_OUTPUTS} interfaces"));
     }
+    let known = |p: &Pattern| named.iter().any(|n| n == p || (!p.is_wild() && n.matches(&p.0)));
+    patterns.into_iter().find(|p| !known(p)).map_or(Ok(()), |p| {
+        Err(format!(
+            "interface {0} is not in the configuration file: add `interface {0} {{ }}` there and \
+             reload",
+            p.0
+        ))
+    })
 }
 
 fn ip4(octets: &[u8]) -> Option<IpAddr> {

@@ -108,6 +108,12 @@ impl<'a> Daemon<'a> {
         self.host.run(write).expect("a configuration in the host's /run");
     }
 
+    /// Where it runs.
+    #[must_use]
+    pub const fn host(&self) -> &Host {
+        self.host
+    }
+
     /// The parent's process id.
     #[must_use]
     pub fn pid(&self) -> Pid {
