@@ -1,7 +1,11 @@
-//! The manual pages name exactly the flags, commands, events, counters and JSON members that exist.
+//! The manual pages name exactly the flags, exit statuses, files, log lines, commands, events, counters
+//! and JSON members that exist.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
 
 use mcast_proxy::config::model::Role;
 use mcast_proxy::ctl::explain::Explanation;
@@ -11,6 +15,8 @@ use mcast_proxy::imsg::ctl::{
     OperStatus, Origin, Outcome, OutputRow, RouteRow, RouteState, SourceRow, Status, UpstreamRow,
 };
 use mcast_proxy::kroute::MfcKey;
+use mcast_proxy::parent;
+use mcast_proxy::sys::paths;
 use mcast_proxy::wire::{Af, Discard, Kind};
 use serde::Serialize;
 use serde_json::Value;
@@ -44,6 +50,92 @@ fn items(lines: &[&str], mdoc: &str) -> Words {
 fn flags(usage: &str) -> Words {
     let groups = usage.split("[-").skip(1).map(|g| g.split([']', ' ']).next().unwrap());
     set(groups.flat_map(str::chars))
+}
+
+/// The items of the whole page.
+fn all_items(page: &str, mdoc: &str) -> Words {
+    items(&page.lines().collect::<Vec<_>>(), mdoc)
+}
+
+#[test]
+fn flags_of_the_daemon_are_those_of_the_usage_message() {
+    let page = page("mcast-proxy.8");
+    assert_eq!(all_items(&page, "Fl"), flags(parent::USAGE));
+    let synopsis = part(&page, ".Sh SYNOPSIS", ".Sh").join(" ");
+    let named = synopsis.split("Fl ").skip(1).map(|f| f.split(' ').next().unwrap());
+    assert_eq!(set(named.flat_map(str::chars)), flags(parent::USAGE));
+}
+
+/// The exit status of a program of the package.
+fn status(program: &str, arguments: &[&str]) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_mcast-proxy")).with_file_name(program);
+    let output = Command::new(program).args(arguments).output().unwrap();
+    output.status.code().unwrap().to_string()
+}
+
+#[test]
+fn exit_statuses_are_named() {
+    let named = |name| {
+        let page = page(name);
+        set(part(&page, ".Sh EXIT STATUS", ".Sh").iter().filter_map(|l| l.strip_prefix(".It ")))
+    };
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/mcast-proxy.conf");
+    let daemon = ["-V", "-x", "-nf/nonexistent", "em0", "-t"].map(|a| status("mcast-proxy", &[a]));
+    assert_eq!(daemon, ["0", "1", "1", "1", "1"]);
+    assert_eq!(status("mcast-proxy", &["-n", "-f", shipped]), "0");
+    assert_eq!(named("mcast-proxy.8"), set(daemon));
+    // 0 and 1 take a daemon: the live tests see them.
+    let ctl = [&["-x"][..], &["sho", "x"], &["-s", "/nonexistent"]];
+    let ctl = ctl.map(|arguments| status("mcast-proxyctl", arguments));
+    assert_eq!(ctl, ["2", "2", "3"]);
+    assert_eq!(named("mcast-proxyctl.8"), &set(ctl) | &set(["0", "1"]));
+}
+
+#[test]
+fn files_are_named() {
+    let chroot = paths::chroot(paths::NAME).0;
+    let files = [
+        paths::configuration(paths::NAME),
+        paths::pid_file(paths::NAME),
+        paths::control_socket(paths::NAME),
+        chroot.into(),
+    ];
+    let daemon = all_items(&page("mcast-proxy.8"), "Pa");
+    for file in files.iter().map(|path| path.display().to_string()) {
+        assert!(daemon.contains(&file), "{file}");
+    }
+    let socket = files[2].display().to_string();
+    assert_eq!(all_items(&page("mcast-proxyctl.8"), "Pa"), set([socket]));
+}
+
+/// The text of all files below.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        text += &if entry.is_dir() { sources(&entry) } else { fs::read_to_string(entry).unwrap() };
+    }
+    text
+}
+
+#[test]
+fn log_lines_and_environment_are_those_of_the_program() {
+    let page = page("mcast-proxy.8");
+    let source = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let lines = part(&page, ".Ss Log", ".Sh");
+    let lines = lines.iter().filter_map(|line| line.strip_prefix(".It "));
+    let mut count = 0;
+    for line in lines {
+        // What the program writes itself stands after Li, up to what it fills in.
+        for written in line.split("Li ").skip(1) {
+            let ends = [" Ar ", " Ns ", " Po "].iter().filter_map(|end| written.find(end)).min();
+            let written = written[..ends.unwrap_or(written.len())].trim_matches(['"', ' ']);
+            assert!(source.contains(written), "{line}: {written}");
+            count += 1;
+        }
+    }
+    assert!(count > 10);
+    assert_eq!(all_items(&page, "Ev"), set(["NOTIFY_SOCKET"]));
+    assert!(!source.contains("env::var"), "the programs read nothing else of it");
 }
 
 #[test]
