@@ -52,7 +52,9 @@ pub const fn headings(table: Table) -> &'static [&'static str] {
             "REASON",
         ],
         Table::Counters => &["INTERFACE", "FAMILY", "COUNTER", "NAME", "COUNT"],
-        Table::Events => &["TIME", "EVENT", "INTERFACE", "SOURCE", "GROUP", "TO", "REASON"],
+        Table::Events => {
+            &["TIME", "EVENT", "INTERFACE", "FAMILY", "SOURCE", "GROUP", "TO", "REASON"]
+        }
         Table::Config => &[],
     }
 }
@@ -106,6 +108,7 @@ pub fn event_line(e: &Event) -> String {
         }
     };
     say("interface", e.interface.clone());
+    say("family", e.family.map(|f| f.to_string()));
     say("source", e.source.map(|s| s.to_string()));
     say("group", e.group.map(|g| g.to_string()));
     say("to", (!e.outgoing_interfaces.is_empty()).then(|| e.outgoing_interfaces.join(",")));
@@ -264,6 +267,7 @@ fn event(e: &Event) -> Vec<String> {
         time(e.time),
         e.event.name().to_owned(),
         or_none(e.interface.as_ref()),
+        or_none(e.family),
         or_none(e.source),
         or_none(e.group),
         list(&e.outgoing_interfaces),
@@ -563,21 +567,22 @@ mod tests {
             time: 1_735_689_599,
             event: EventKind::Start,
             interface: None,
+            family: None,
             group: None,
             source: None,
             outgoing_interfaces: Vec::new(),
             ..event.clone()
         };
-        let line = "2000-02-29T12:34:56Z install interface em0 source 10.9.9.9 group 239.1.1.1 \
-                    to em1,em2";
+        let line = "2000-02-29T12:34:56Z install interface em0 family ipv4 source 10.9.9.9 \
+                    group 239.1.1.1 to em1,em2";
         assert_eq!(event_line(&event), line);
         check(
             Table::Events,
             &Rows::Events(vec![event, start]),
             &expect![[r#"
-            TIME                  EVENT    INTERFACE  SOURCE    GROUP      TO       REASON
-            2000-02-29T12:34:56Z  install  em0        10.9.9.9  239.1.1.1  em1,em2  -
-            2024-12-31T23:59:59Z  start    -          -         -          -        -
+            TIME                  EVENT    INTERFACE  FAMILY  SOURCE    GROUP      TO       REASON
+            2000-02-29T12:34:56Z  install  em0        ipv4    10.9.9.9  239.1.1.1  em1,em2  -
+            2024-12-31T23:59:59Z  start    -          -       -         -          -        -
         "#]],
         );
     }
