@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mcast_proxy::config::model::{MAX_ROUTES, ROUTE_TIMEOUT, USER};
 use mcast_proxy::config::{self, Disk, Errors, Files, Loaded};
 
 mod disk;
@@ -195,4 +196,60 @@ fn ranges_are_those_of_the_manual() {
         count += 1;
     }
     assert_eq!(count, 16, "statements with a range");
+}
+
+/// The words of the manual that have a default, with it; the system's own paths are left out.
+fn manual_defaults() -> Vec<(String, String)> {
+    let manual = fs::read_to_string(root().join("man/mcast-proxy.conf.5")).unwrap();
+    let mut word = "";
+    let mut defaults = Vec::new();
+    let mut lines = manual.lines();
+    while let Some(line) = lines.next() {
+        if let Some(rest) = line.strip_prefix(".It Ic ") {
+            word = rest.split(' ').next().unwrap();
+        }
+        let Some(rest) = line.strip_prefix("Default:") else { continue };
+        let value = match rest.trim() {
+            "" => lines.next().unwrap().strip_prefix(".Ic "),
+            value => Some(value),
+        };
+        let value = value.map(|v| v.trim_end_matches('.').trim().to_owned());
+        defaults.extend(value.map(|value| (word.to_owned(), value)));
+    }
+    defaults
+}
+
+/// What the manual calls the default is what holds where nothing is said.
+#[test]
+fn defaults_are_those_of_the_manual() {
+    let settings = |global: &str, local: &str| {
+        let text = format!("{global}\ninterface a {{ upstream; {local} }}");
+        let loaded = parse(&text).unwrap_or_else(|e| panic!("{e}"));
+        loaded.config.resolve("a").unwrap()
+    };
+    let defaults = manual_defaults();
+    for (word, value) in &defaults {
+        let said = format!("{word} {value}");
+        match word.as_str() {
+            "max-routes" => assert_eq!(*value, MAX_ROUTES.to_string()),
+            "route-timeout" => {
+                assert_eq!(parse(&said).unwrap().config.route_timeout, Some(ROUTE_TIMEOUT));
+            }
+            "user" => assert_eq!(value, USER),
+            "last-member-query-count" => {
+                assert_eq!(value, "the robustness");
+                assert_eq!(settings("robustness 5", "").last_member_query_count, 5);
+            }
+            "startup-query-count" => {
+                assert_eq!(value, "the robustness");
+                assert_eq!(settings("robustness 5", "").startup_query_count, 5);
+            }
+            "startup-query-interval" => {
+                assert_eq!(value, "a quarter of the query interval");
+                assert_eq!(settings("query-interval 100", "").startup_query_interval.0, 25_000);
+            }
+            _ => assert_eq!(settings("", &said), settings("", ""), "{said}"),
+        }
+    }
+    assert_eq!(defaults.len(), 26, "words with a default");
 }

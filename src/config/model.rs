@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::time::Millis;
 
+/// Routes of each family where nothing is said.
+pub const MAX_ROUTES: u32 = 131_072;
+/// Idle time of a learned route where nothing is said.
+pub const ROUTE_TIMEOUT: Millis = Millis::from_secs(210);
+/// The user that the engine runs as where nothing is said.
+pub const USER: &str = "_mcastproxy";
+
 /// A whole configuration, as parsed and checked, run-time additions included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {

@@ -21,9 +21,6 @@ use crate::sys::spawn::{self, Waiter};
 use crate::sys::{log, paths, user};
 use crate::wire::Af;
 
-/// The user that the engine becomes where the configuration names none.
-const USER: &str = "_mcastproxy";
-
 /// Runs the daemon; `arguments` begin with the program's name.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -77,7 +74,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         return Err("must be started as root: it opens raw and multicast routing sockets".into());
     }
     let config = loaded.config;
-    let user = user::lookup(config.user.as_deref().unwrap_or(USER))?;
+    let user = user::lookup(config.user.as_deref().unwrap_or(config::model::USER))?;
     let (default, ours) = paths::chroot(&said.identity);
     let chroot = config.chroot.clone().unwrap_or(default);
     user::empty_directory(&chroot, ours && config.chroot.is_none())?;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::world::World;
-use crate::config::model::{Pattern, Statement};
+use crate::config::model::{MAX_ROUTES, Pattern, Statement};
 use crate::imsg::Transmit;
 use crate::kroute::{Interface, Route, RouteKey};
 use crate::wire::{Address, Af, GroupScope};
@@ -13,8 +13,6 @@ use crate::wire::{Address, Af, GroupScope};
 pub const MAX_OUTPUTS: usize = 64;
 /// MLD and multicast router discovery. RFC 9777, section 5; RFC 4286, section 5.
 const ICMP6_TYPES: [u8; 7] = [130, 131, 132, 143, 151, 152, 153];
-/// Routes of a family when the configuration says nothing.
-const DEFAULT_MAX_ROUTES: u32 = 131_072;
 
 /// Why an order is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,7 +186,7 @@ impl World {
 
     /// Twice what the configuration says: learned routes, and as many drop entries.
     fn max_routes(&self) -> usize {
-        let said = self.config.max_routes.unwrap_or(DEFAULT_MAX_ROUTES);
+        let said = self.config.max_routes.unwrap_or(MAX_ROUTES);
         usize::try_from(said).unwrap_or(usize::MAX).saturating_mul(2)
     }
 }

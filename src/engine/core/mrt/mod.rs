@@ -30,7 +30,7 @@ use self::routes::Routes;
 use self::set::SlotSet;
 use self::statics::{Rule, Statics};
 use self::table::{Entry, Group, Kind};
-use crate::config::model::{Mroute, Role};
+use crate::config::model::{MAX_ROUTES, Mroute, ROUTE_TIMEOUT, Role};
 use crate::engine::core::link::Link;
 use crate::engine::core::slot::{MAX_SLOTS, Slot, Slots};
 use crate::imsg::Order;
@@ -49,7 +49,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_routes: 131_072, route_timeout: Millis::from_secs(210) }
+        Self { max_routes: MAX_ROUTES, route_timeout: ROUTE_TIMEOUT }
     }
 }
 

@@ -23,7 +23,7 @@ use super::mrdisc::{Announced, Mrdisc};
 use super::mrt::{Limits, Mrt, World};
 use super::querier::{Querier, RESTART_RESPONSE};
 use super::slot::{Slot, Slots};
-use crate::config::model::Config;
+use crate::config::model::{Config, MAX_ROUTES, ROUTE_TIMEOUT};
 use crate::imsg::Start;
 use crate::imsg::ctl::{Event, EventKind};
 use crate::kroute::{Route, RouteCount, RouteKey, Upcall};
@@ -108,8 +108,8 @@ impl<F: Family> Proxy<F> {
             self.ssm.push(default_ssm());
         }
         let limits = Limits {
-            max_routes: config.max_routes.unwrap_or(131_072),
-            route_timeout: config.route_timeout.unwrap_or(Millis::from_secs(210)),
+            max_routes: config.max_routes.unwrap_or(MAX_ROUTES),
+            route_timeout: config.route_timeout.unwrap_or(ROUTE_TIMEOUT),
         };
         let world = World { links: &self.links, members: &self.groups };
         self.mrt.configure(now, limits, &config.mroutes, world);
