@@ -13,6 +13,7 @@ use mcast_proxy::kroute::{Interface, InterfaceAddress};
 use mcast_proxy::parent::{Outside, Parent, Setup};
 use mcast_proxy::sys::poll::Poll;
 use mcast_proxy::sys::service::State;
+use mcast_proxy::sys::signals::Signals;
 use mcast_proxy::wire::Af;
 
 use super::{DISABLED, DOWN, ONLY_IP4, SECRET, UP, config};
@@ -112,6 +113,7 @@ fn setup(fake: &Fake, engines: Sender<OwnedFd>) -> Setup {
         families: [true, true],
         kernel: fake.kernel(),
         monitor: fake.monitor(),
+        signals: Signals::new().unwrap(),
         descriptors: vec![(
             DescriptorKind::Control,
             std::fs::File::open("/dev/null").unwrap().into(),

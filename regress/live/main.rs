@@ -14,6 +14,7 @@ mod process;
 mod protocol;
 mod recovery;
 mod reload;
+mod service;
 mod statics;
 mod tables;
 mod wrongvif;

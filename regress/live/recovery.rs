@@ -158,13 +158,6 @@ fn what_nobody_wants_goes_after_the_response_time() {
     });
 }
 
-/// The process that the daemon started last and that still runs.
-fn child(daemon: &Daemon) -> Option<Pid> {
-    let pid = daemon.pid();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    Some(Pid::from_raw(children.split_whitespace().last()?.parse().ok()?))
-}
-
 /// Engines that die as soon as they are there, in several ways; then one lives.
 #[test]
 fn engines_that_crash_again_and_again_are_told_of() {
@@ -175,7 +168,7 @@ fn engines_that_crash_again_and_again_are_told_of() {
         let causes = [Signal::SIGILL, Signal::SIGKILL, Signal::SIGABRT, Signal::SIGSYS];
         let mut last = None;
         for cause in causes.iter().cycle().take(6) {
-            let engine = wait_for("another engine", || child(&daemon).filter(|e| Some(*e) != last));
+            let engine = wait_for("another engine", || daemon.child().filter(|e| Some(*e) != last));
             // Only a process that is the engine already dies of these as one.
             let name = || fs::read_to_string(format!("/proc/{engine}/cmdline")).ok();
             wait_for("it runs", || name().filter(|n| n.contains("--engine")));

@@ -88,6 +88,8 @@ pub struct Setup {
     pub kernel: Box<dyn Kernel>,
     /// The interface table.
     pub monitor: Box<dyn Monitor>,
+    /// Caught from before anything was made that has to be removed.
+    pub signals: Signals,
     /// What every engine is given.
     pub descriptors: Vec<(DescriptorKind, OwnedFd)>,
     /// The rest of the system.
@@ -98,7 +100,6 @@ pub struct Setup {
 pub struct Parent {
     setup: Setup,
     clock: Clock,
-    signals: Signals,
     world: World,
     memberships: Memberships,
     /// Control groups that are joined, by interface.
@@ -140,7 +141,7 @@ impl Parent {
     /// Takes over; the first engine is started by the first [`Self::turn`].
     ///
     /// # Errors
-    /// What the interface table or the signals give.
+    /// What the interface table gives, or that the configuration is too large.
     pub fn new(mut setup: Setup) -> Result<Self, String> {
         let star_g = Af::ALL.map(|f| setup.kernel.capabilities(f).star_g);
         let mut world = World {
@@ -157,7 +158,6 @@ impl Parent {
             verbose: setup.verbose,
             setup,
             clock: Clock::new(),
-            signals: Signals::new().map_err(|e| format!("signals: {e}"))?,
             world,
             memberships: Memberships::new(),
             joined: BTreeSet::new(),
@@ -222,7 +222,7 @@ impl Parent {
     fn wait(&self) -> io::Result<Ready> {
         let mut poll = Poll::new();
         let signals: Vec<usize> =
-            self.signals.descriptors().map(|fd| poll.add(fd, false)).collect();
+            self.setup.signals.descriptors().map(|fd| poll.add(fd, false)).collect();
         let monitor = poll.add(self.setup.monitor.descriptor(), false);
         // What the kernel says while there is no engine waits in its sockets.
         let said = |f| self.setup.kernel.descriptor(f).filter(|_| self.engine.is_some());
@@ -240,7 +240,7 @@ impl Parent {
     }
 
     fn parent_dispatch_signals(&mut self, now: Tick) {
-        for request in self.signals.pending() {
+        for request in self.setup.signals.pending() {
             match request {
                 Request::Reload => self.reload(None, now),
                 Request::Stop => self.stop(now),

@@ -8,6 +8,7 @@ use crate::config::model::{Config, Pattern, Statement};
 use crate::config::{self, Change, Disk};
 use crate::imsg::frame::{self, MAX_FRAME_FROM_PARENT};
 use crate::imsg::{Notice, Order};
+use crate::sys::service::State;
 use crate::sys::time::Tick;
 use crate::wire::Af;
 
@@ -37,11 +38,14 @@ impl Parent {
         let result = self.read_again().map(|fresh| self.put_in_force(fresh, now)).map_err(bound);
         match &result {
             Ok(lines) => {
+                self.tell_status();
                 info!("configuration reloaded");
                 lines.iter().for_each(|line| info!("{line}"));
             }
             Err(errors) => {
-                warn!("reload failed, the running configuration stays in force");
+                let line = "reload failed, the running configuration stays in force";
+                self.setup.outside.tell(State::Status(line));
+                warn!("{line}");
                 errors.iter().for_each(|line| warn!("{line}"));
             }
         }

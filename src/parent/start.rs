@@ -17,6 +17,7 @@ use crate::imsg::{DescriptorKind, Transmit};
 use crate::kroute;
 use crate::sys::sandbox::{self, Files};
 use crate::sys::service::{self, State};
+use crate::sys::signals::Signals;
 use crate::sys::spawn::{self, Waiter};
 use crate::sys::{log, paths, user};
 use crate::wire::Af;
@@ -85,6 +86,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         Some(spawn::daemon().map_err(|e| format!("cannot go to the background: {e}"))?)
     };
     log::init(said.foreground, said.verbose, &said.identity);
+    let signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
 
     let families = config.families();
     let options = kroute::Options { table: said.table, families };
@@ -127,6 +129,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         families,
         kernel,
         monitor,
+        signals,
         descriptors,
         outside: Box::new(outside),
     })?;

@@ -192,7 +192,10 @@ impl Parent {
         if let Some(engine) = &mut self.engine
             && let Err(e) = engine.channel.flush()
         {
-            self.fault.get_or_insert(format!("channel: {e}"));
+            let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+            let said = format!("channel: {e}");
+            let reason = if gone.contains(&e.kind()) { "it is gone".to_owned() } else { said };
+            self.fault.get_or_insert(reason);
         }
         if let Some(reason) = self.fault.take() {
             self.end_engine(&reason, now);
@@ -228,8 +231,11 @@ impl Parent {
                 self.exit = Some(Err(why));
             }
             Some(pause) => {
-                if times > 1 {
-                    ended += &format!(", failure {times} in a row, the next in {} ms", pause.0);
+                if times > 0 {
+                    ended += &format!(", failure {times} in a row");
+                }
+                if pause > Millis(0) {
+                    ended += &format!(", the next in {} ms", pause.0);
                 }
                 warn!("engine ended: {ended}; routes stay");
                 self.setup.outside.tell(State::Status(&format!("no engine: {ended}")));
@@ -242,7 +248,7 @@ impl Parent {
 
     /// Does what is due: pings, a new engine.
     pub(super) fn supervise(&mut self, now: Tick) {
-        if self.start_at.is_some_and(|at| at <= now) {
+        if self.stopping.is_none() && self.start_at.is_some_and(|at| at <= now) {
             self.start_at = None;
             if let Err(e) = self.start_engine(now) {
                 self.failures += 1;
@@ -274,10 +280,16 @@ impl Parent {
             0 => info!("ready"),
             n => info!("engine ready again, restart {n}"),
         }
-        self.setup.outside.tell(State::Status(&format!("engine restarts: {}", self.restarts)));
+        self.tell_status();
         if !std::mem::replace(&mut self.served, true) {
             self.setup.outside.tell(State::Ready);
         }
+    }
+
+    /// What `systemctl status` shows while all is well.
+    pub(super) fn tell_status(&mut self) {
+        let line = format!("engine restarts: {}", self.restarts);
+        self.setup.outside.tell(State::Status(&line));
     }
 
     /// When [`Self::supervise`] has something to do next.

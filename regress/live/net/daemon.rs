@@ -84,6 +84,7 @@ impl<'a> Daemon<'a> {
             program("mcast-proxy")
                 .args(["-d", "-f", &path, "-I", identity])
                 .args(args)
+                .env("NOTIFY_SOCKET", format!("/run/{identity}.notify"))
                 .stdin(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()
@@ -106,6 +107,21 @@ impl<'a> Daemon<'a> {
     pub fn rewrite(&self, configuration: &str) {
         let write = || fs::write(CONFIGURATION, configuration);
         self.host.run(write).expect("a configuration in the host's /run");
+    }
+
+    /// The process that it started last and that still runs.
+    #[must_use]
+    pub fn child(&self) -> Option<Pid> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        Some(Pid::from_raw(children.split_whitespace().last()?.parse().ok()?))
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().expect("a child")?;
+        forget(self.pid());
+        Some(status)
     }
 
     /// Where it runs.
@@ -177,10 +193,7 @@ impl<'a> Daemon<'a> {
 
     /// Waits until it has ended.
     pub fn ended(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        let status = wait_for("the daemon ends", || child.try_wait().expect("a child"));
-        forget(self.pid());
-        status
+        wait_for("the daemon ends", || self.try_wait())
     }
 }
 
