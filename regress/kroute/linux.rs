@@ -388,6 +388,8 @@ fn interface_is_deleted_and_made_anew() {
         let fresh = Host::new();
         network.router.cable("down2", &fresh, "eth0");
         network.router.address("down2", "10.0.2.1/24");
+        // The kernel sends nothing before it has seen the carrier.
+        wait_for("the link is up", || interface(&network.router, "down2").up.then_some(()));
         for group in GROUPS.map(ip) {
             let family = Af::of(group);
             assert_eq!(router.kernel.reconcile(family).unwrap().vifs_lost, [gone]);

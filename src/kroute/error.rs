@@ -36,8 +36,16 @@ pub enum Error {
     Unsupported {
         /// The family.
         family: Af,
-        /// The kernel option, module or sysctl to set.
+        /// The kernel option or module.
         option: &'static str,
+    },
+    /// The kernel could, but is told not to.
+    #[error("{family}: multicast is not forwarded; turn it on: sysctl {setting}")]
+    SwitchedOff {
+        /// The family.
+        family: Af,
+        /// What to set.
+        setting: &'static str,
     },
     /// The kernel has no number left for another vif.
     #[error(

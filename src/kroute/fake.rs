@@ -263,9 +263,6 @@ impl State {
             self.unknown(behaviour, vif, packet);
             return Vec::new();
         };
-        found.used = true;
-        found.packets += 1;
-        found.bytes += packet.length;
         if found.entry.parent != vif {
             found.wrong += 1;
             if behaviour.capabilities(family).wrongvif_upcalls {
@@ -273,6 +270,9 @@ impl State {
             }
             return Vec::new();
         }
+        found.used = true;
+        found.packets += 1;
+        found.bytes += packet.length;
         let outputs = found.entry.outputs.iter().filter(|(_, threshold)| packet.ttl > *threshold);
         outputs.filter_map(|(vif, _)| state.vifs.get(vif).copied()).collect()
     }
@@ -508,7 +508,7 @@ impl System for FakeSystem {
     fn entries(
         &mut self,
         family: Af,
-        _known: &mut dyn Iterator<Item = RouteKey>,
+        _known: &mut dyn Iterator<Item = (RouteKey, usize)>,
         each: &mut dyn FnMut(Installed),
     ) -> io::Result<()> {
         let mut state = self.0.lock();

@@ -8,7 +8,8 @@ use super::{Interface, InterfaceAddress, InterfaceChange};
 /// What a message of the system says about interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// An interface is there, like this. Its addresses are not part of it.
+    /// An interface is there, like this. Its addresses are not part of it; an empty name is the one
+    /// that is known.
     Link(Interface),
     /// An interface is gone.
     LinkGone {
@@ -40,6 +41,8 @@ pub struct Links {
     /// What was told last.
     told: BTreeMap<u32, Interface>,
     touched: BTreeSet<u32>,
+    /// Said to be gone since, although another may have its index now.
+    gone: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -70,13 +73,19 @@ impl Links {
                 self.touched.insert(facts.ifindex);
                 let addresses = Vec::new();
                 match self.now.get_mut(&facts.ifindex) {
+                    Some(link) if facts.name.is_empty() => {
+                        let name = std::mem::take(&mut link.facts.name);
+                        link.facts = Interface { name, ..facts };
+                    }
                     Some(link) => link.facts = facts,
+                    None if facts.name.is_empty() => {}
                     None => drop(self.now.insert(facts.ifindex, Link { facts, addresses })),
                 }
             }
             LinkEvent::LinkGone { ifindex } => {
                 self.touched.insert(ifindex);
                 self.now.remove(&ifindex);
+                self.gone.insert(ifindex);
             }
             LinkEvent::Address { ifindex, address, secondary } => {
                 self.touched.insert(ifindex);
@@ -94,6 +103,12 @@ impl Links {
         }
     }
 
+    /// The name of an interface that is there.
+    #[must_use]
+    pub fn name(&self, ifindex: u32) -> Option<&str> {
+        self.now.get(&ifindex).map(|link| link.facts.name.as_str())
+    }
+
     /// Starts anew: all that is there follows.
     pub fn restart(&mut self) {
         self.touched.extend(self.now.keys());
@@ -102,6 +117,11 @@ impl Links {
 
     /// Appends what differs from what was told last.
     pub fn changes(&mut self, out: &mut Vec<InterfaceChange>) {
+        for ifindex in std::mem::take(&mut self.gone) {
+            if self.told.remove(&ifindex).is_some() {
+                out.push(InterfaceChange::Gone { ifindex });
+            }
+        }
         for ifindex in std::mem::take(&mut self.touched) {
             match self.now.get(&ifindex).map(Link::interface) {
                 Some(interface) => {
@@ -122,6 +142,7 @@ impl Links {
     /// All interfaces, which counts as told.
     pub fn snapshot(&mut self) -> Vec<Interface> {
         self.touched.clear();
+        self.gone.clear();
         self.told = self.now.iter().map(|(index, link)| (*index, link.interface())).collect();
         self.told.values().cloned().collect()
     }

@@ -1,12 +1,20 @@
 //! Groups that the host itself joins, in any number: kernels allow few on one socket.
 
+#[cfg(not(target_os = "openbsd"))]
+mod group_req;
+#[cfg(target_os = "openbsd")]
+mod mreq;
+
 use std::collections::HashMap;
-use std::ffi::c_int;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{Error, socket};
+#[cfg(not(target_os = "openbsd"))]
+use self::group_req::change;
+#[cfg(target_os = "openbsd")]
+use self::mreq::change;
+use super::{Error, enter_table, socket};
 use crate::wire::Af;
 
 /// Sockets at most: Linux allows 20 IPv4 groups on each unless `net.ipv4.igmp_max_memberships` says
@@ -16,6 +24,7 @@ const SOCKETS_MAX: usize = 1024;
 /// Memberships of the host. Dropping them leaves all groups.
 #[derive(Debug, Default)]
 pub struct Memberships {
+    table: u32,
     /// By slot; a slot without members has no socket.
     sockets: Vec<Option<Member>>,
     /// Which socket has which.
@@ -31,21 +40,6 @@ struct Member {
     full: bool,
 }
 
-/// `struct group_source_req`, whose beginning is laid out like `struct group_req`.
-#[repr(C)]
-struct GroupSourceReq {
-    interface: u32,
-    group: Storage,
-    source: Storage,
-}
-
-/// `struct group_req`.
-#[repr(C)]
-struct GroupReq {
-    interface: u32,
-    group: Storage,
-}
-
 impl Memberships {
     /// No memberships.
     #[must_use]
@@ -53,8 +47,14 @@ impl Memberships {
         Self::default()
     }
 
-    /// Joins the group on the interface, from any source or from one. What is joined already is no
-    /// error.
+    /// No memberships yet, of a host in this routing domain (OpenBSD).
+    #[must_use]
+    pub fn in_table(table: u32) -> Self {
+        Self { table, ..Self::default() }
+    }
+
+    /// Joins the group on the interface, from any source or from one, which OpenBSD cannot. What is
+    /// joined already is no error.
     pub fn join(
         &mut self,
         ifindex: u32,
@@ -89,7 +89,7 @@ impl Memberships {
             *place = None;
             return Ok(());
         }
-        match change(member, false, ifindex, group, source) {
+        match change(member.fd.as_fd(), false, ifindex, group, source) {
             // The interface is gone, and its memberships with it.
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENODEV | libc::EADDRNOTAVAIL)) => {
                 Ok(())
@@ -122,7 +122,7 @@ impl Memberships {
             let Some(member) = member.as_mut().filter(|m| m.family == family && !m.full) else {
                 continue;
             };
-            match change(member, true, ifindex, group, source) {
+            match change(member.fd.as_fd(), true, ifindex, group, source) {
                 Ok(()) => {
                     member.memberships += 1;
                     return Ok(slot);
@@ -133,8 +133,9 @@ impl Memberships {
                 Err(e) => return Err(e),
             }
         }
-        let mut member = Member { fd: open(family)?, family, memberships: 1, full: false };
-        change(&mut member, true, ifindex, group, source)?;
+        let fd = open(family, self.table)?;
+        change(fd.as_fd(), true, ifindex, group, source)?;
+        let member = Member { fd, family, memberships: 1, full: false };
         let free = self.sockets.iter().position(Option::is_none).unwrap_or(self.sockets.len());
         if free >= SOCKETS_MAX {
             return Err(io::Error::other("too many memberships"));
@@ -150,62 +151,17 @@ impl Memberships {
 }
 
 /// A socket that receives nothing: it has no port.
-fn open(family: Af) -> io::Result<OwnedFd> {
+fn open(family: Af, table: u32) -> io::Result<OwnedFd> {
     let domain = match family {
         Af::Ip4 => libc::AF_INET,
         Af::Ip6 => libc::AF_INET6,
     };
-    socket::open(domain, libc::SOCK_DGRAM, 0)
+    let fd = socket::open(domain, libc::SOCK_DGRAM, 0)?;
+    enter_table(fd.as_fd(), table)?;
+    Ok(fd)
 }
 
 /// What a kernel says when a socket has all the memberships that it may have.
 fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM | libc::ETOOMANYREFS))
-}
-
-/// `struct sockaddr_storage` with an address and no port.
-#[repr(C, align(8))]
-struct Storage([u8; 128]);
-
-fn storage(address: IpAddr) -> Storage {
-    let (family, at, octets) = match address {
-        IpAddr::V4(a) => (libc::AF_INET, 4, a.octets().to_vec()),
-        IpAddr::V6(a) => (libc::AF_INET6, 8, a.octets().to_vec()),
-    };
-    let family = u8::try_from(family).unwrap_or_default();
-    let head = if cfg!(target_os = "linux") {
-        u16::from(family).to_ne_bytes()
-    } else {
-        [if address.is_ipv4() { 16 } else { 28 }, family]
-    };
-    let mut storage = [0; 128];
-    storage.iter_mut().zip(head).for_each(|(to, from)| *to = from);
-    storage.iter_mut().skip(at).zip(octets).for_each(|(to, from)| *to = from);
-    Storage(storage)
-}
-
-fn change(
-    member: &mut Member,
-    join: bool,
-    interface: u32,
-    group: IpAddr,
-    source: Option<IpAddr>,
-) -> io::Result<()> {
-    let level: c_int = match member.family {
-        Af::Ip4 => libc::IPPROTO_IP,
-        Af::Ip6 => libc::IPPROTO_IPV6,
-    };
-    let group = storage(group);
-    match source {
-        None => {
-            let name = if join { libc::MCAST_JOIN_GROUP } else { libc::MCAST_LEAVE_GROUP };
-            socket::set(member.fd.as_fd(), level, name, &GroupReq { interface, group })
-        }
-        Some(source) => {
-            let name =
-                if join { libc::MCAST_JOIN_SOURCE_GROUP } else { libc::MCAST_LEAVE_SOURCE_GROUP };
-            let request = GroupSourceReq { interface, group, source: storage(source) };
-            socket::set(member.fd.as_fd(), level, name, &request)
-        }
-    }
 }

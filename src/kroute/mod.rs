@@ -22,11 +22,14 @@
 //! | [`Memberships`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP` |
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod abi;
 mod error;
 pub mod fake;
 pub mod links;
 mod membership;
 pub mod procfs;
+pub mod route_message;
+mod routing_socket;
 mod shadow;
 mod socket;
 mod system;
@@ -34,10 +37,17 @@ mod table;
 mod types;
 pub mod upcall;
 
+#[cfg(any(target_os = "openbsd", target_os = "freebsd"))]
+mod bsd;
+#[cfg(target_os = "freebsd")]
+mod freebsd;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "openbsd")]
+mod openbsd;
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 pub use error::{Error, Holder};
 pub use membership::Memberships;
@@ -50,11 +60,13 @@ pub use types::{
 
 use crate::wire::Af;
 
+#[cfg(any(target_os = "openbsd", target_os = "freebsd"))]
+use bsd as os;
 #[cfg(target_os = "linux")]
 use linux as os;
 
 /// What the headers of this system must say.
-pub const ABI: &[&[crate::sys::abi::Fact]] = &[];
+pub const ABI: &[&[crate::sys::abi::Fact]] = abi::ABI;
 
 /// What kernel multicast routing offers to one process.
 pub trait Kernel: Send {
@@ -178,6 +190,12 @@ pub fn open(options: &Options) -> Result<Box<dyn Kernel>, Error> {
     Ok(Box::new(Table::new(os::open(options)?)))
 }
 
+/// Puts a new socket where the table is: OpenBSD's routing domain. Linux's tables are for packets
+/// that are forwarded, and FreeBSD has but one in each vnet.
+pub fn enter_table(socket: BorrowedFd<'_>, table: u32) -> std::io::Result<()> {
+    os::enter_table(socket, table)
+}
+
 /// Interfaces as they come, change and go.
 pub trait Monitor: Send {
     /// What to poll for [`receive`](Self::receive).
@@ -190,6 +208,12 @@ pub trait Monitor: Send {
     /// Appends what changed; never waits. When the kernel says that messages were lost, all is read
     /// anew and what differs comes out.
     fn receive(&mut self, out: &mut Vec<InterfaceChange>) -> Result<(), Error>;
+
+    /// After how long to call [`receive`](Self::receive) although there is nothing to read: an
+    /// address is tentative, and the system does not say when it no longer is.
+    fn look_again(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Follows the interfaces of the system (OpenBSD: of the routing domain).

@@ -28,7 +28,7 @@ pub struct Installed {
     pub path: Option<(Option<u32>, Vec<Output>)>,
     /// Another program made it.
     pub foreign: bool,
-    /// Packets, those on a wrong interface included.
+    /// Packets, those on a wrong interface left out.
     pub packets: u64,
     /// Octets, likewise.
     pub bytes: u64,
@@ -79,11 +79,12 @@ pub trait System: Send {
     /// Deletes the entry; none is no error.
     fn delete_entry(&mut self, key: &RouteKey, parent: u16) -> io::Result<()>;
 
-    /// Calls `each` for every entry of the kernel, or for those of `known` that the kernel has.
+    /// Calls `each` for every entry of the kernel, or for those of `known`, which come with the
+    /// number of their outputs, that the kernel has.
     fn entries(
         &mut self,
         family: Af,
-        known: &mut dyn Iterator<Item = RouteKey>,
+        known: &mut dyn Iterator<Item = (RouteKey, usize)>,
         each: &mut dyn FnMut(Installed),
     ) -> io::Result<()>;
 

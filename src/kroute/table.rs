@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use super::shadow::{Shadow, Shape};
 use super::{
@@ -174,7 +175,7 @@ impl<S: System> Table<S> {
             }
         };
         system
-            .entries(family, &mut routes.iter().map(|(key, _)| key), &mut each)
+            .entries(family, &mut routes.iter().map(outputs), &mut each)
             .map_err(Error::system("read the multicast routes"))?;
         let missing = routes.iter().map(|(key, _)| key).filter(|key| !seen.contains(key));
         if expires {
@@ -209,6 +210,11 @@ impl<S: System> Table<S> {
         drift.expired.iter().for_each(|key| rows.routes.remove(key));
         drift.failed = failed;
     }
+}
+
+/// What [`System::entries`] is told of a route.
+fn outputs((key, shape): (RouteKey, &Arc<Shape>)) -> (RouteKey, usize) {
+    (key, shape.outgoing.len())
 }
 
 /// An address that a packet may come from.
@@ -295,11 +301,12 @@ impl<S: System> Kernel for Table<S> {
         let mut counts = Vec::with_capacity(routes.len());
         let mut each = |found: Installed| {
             if !found.foreign && routes.get(&found.key).is_some() {
-                counts.push(count(&found));
+                let Installed { key, packets, bytes, wrong_interface, .. } = found;
+                counts.push(RouteCount { key, packets, bytes, wrong_interface });
             }
         };
         system
-            .entries(family, &mut routes.iter().map(|(key, _)| key), &mut each)
+            .entries(family, &mut routes.iter().map(outputs), &mut each)
             .map_err(Error::system("read the counters of multicast routes"))?;
         Ok(counts)
     }
@@ -346,19 +353,5 @@ impl<S: System> Kernel for Table<S> {
             }
         }
         Ok(())
-    }
-}
-
-/// The octets of packets on a wrong interface are not counted apart: theirs are taken to be as long
-/// as the others.
-fn count(found: &Installed) -> RouteCount {
-    let packets = found.packets.saturating_sub(found.wrong_interface);
-    let share = u128::from(found.bytes) * u128::from(packets);
-    let bytes = share.checked_div(u128::from(found.packets)).unwrap_or_default();
-    RouteCount {
-        key: found.key,
-        packets,
-        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
-        wrong_interface: found.wrong_interface,
     }
 }

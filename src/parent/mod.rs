@@ -156,10 +156,10 @@ impl Parent {
         world.compare(setup.monitor.snapshot().map_err(|e| e.to_string())?);
         Ok(Self {
             verbose: setup.verbose,
+            memberships: Memberships::in_table(setup.table),
             setup,
             clock: Clock::new(),
             world,
-            memberships: Memberships::new(),
             joined: BTreeSet::new(),
             changes: Vec::new(),
             size,

@@ -1,56 +1,60 @@
 //! Numbers and structures of `linux/mroute.h` and `linux/mroute6.h`, which libc lacks.
-#![expect(unsafe_code, reason = "ioctl(2) has no safe form")]
 
 use std::ffi::{c_int, c_ulong};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::RawFd;
+use std::net::Ipv4Addr;
 
+use crate::kroute::abi::ttls;
+use crate::sys::abi::{Fact, constants, layout};
 use crate::wire::Af;
 
-pub(super) const MRT_INIT: c_int = 200;
-pub(super) const MRT_ADD_VIF: c_int = 202;
-pub(super) const MRT_DEL_VIF: c_int = 203;
-pub(super) const MRT_ADD_MFC: c_int = 204;
-pub(super) const MRT_DEL_MFC: c_int = 205;
-pub(super) const MRT_ASSERT: c_int = 207;
-pub(super) const MRT_PIM: c_int = 208;
-pub(super) const MRT_TABLE: c_int = 209;
-/// The same in both families.
-pub(super) const MAXVIFS: u8 = 32;
-pub(super) const ICMP6_FILTER: c_int = 1;
-const AF_INET6: u16 = 10;
-const VIFF_USE_IFINDEX: u8 = 8;
-const SIOCGETVIFCNT: c_ulong = 0x89e0;
-const SIOCGETSGCNT: c_ulong = 0x89e1;
+// The `MRT6_*` numbers are those of `MRT_*`.
+constants! { NUMBERS:
+    pub(in crate::kroute) MRT_INIT: c_int = 200;
+    pub(in crate::kroute) MRT6_INIT: c_int = MRT_INIT;
+    pub(super) MRT_ADD_VIF: c_int = 202;
+    pub(super) MRT_DEL_VIF: c_int = 203;
+    pub(super) MRT_ADD_MFC: c_int = 204;
+    pub(super) MRT_DEL_MFC: c_int = 205;
+    pub(super) MRT_ASSERT: c_int = 207;
+    pub(super) MRT_PIM: c_int = 208;
+    pub(super) MRT_TABLE: c_int = 209;
+    MRT6_ADD_MIF: c_int = MRT_ADD_VIF;
+    MRT6_DEL_MIF: c_int = MRT_DEL_VIF;
+    MRT6_ADD_MFC: c_int = MRT_ADD_MFC;
+    MRT6_DEL_MFC: c_int = MRT_DEL_MFC;
+    MRT6_ASSERT: c_int = MRT_ASSERT;
+    MRT6_PIM: c_int = MRT_PIM;
+    MRT6_TABLE: c_int = MRT_TABLE;
+    /// The same in both families.
+    pub(super) MAXVIFS: u8 = 32;
+    MAXMIFS: u8 = MAXVIFS;
+    VIFF_USE_IFINDEX: u8 = 8;
+    pub(in crate::kroute) SIOCGETVIFCNT: c_ulong = 0x89e0;
+    pub(in crate::kroute) SIOCGETSGCNT: c_ulong = 0x89e1;
+    pub(in crate::kroute) SIOCGETMIFCNT_IN6: c_ulong = SIOCGETVIFCNT;
+    pub(in crate::kroute) SIOCGETSGCNT_IN6: c_ulong = SIOCGETSGCNT;
+}
+/// What counts packets of an IPv6 entry.
+pub(in crate::kroute) type Count6 = c_ulong;
 
-/// What differs between the families in the calls; the `MRT6_*` numbers are those of `MRT_*`.
-pub(super) struct Numbers {
-    pub(super) domain: c_int,
-    pub(super) protocol: c_int,
-    pub(super) level: c_int,
-    pub(super) stack_option: &'static str,
-    pub(super) option: &'static str,
-    pub(super) tables_option: &'static str,
+/// The kernel options of a family.
+pub(super) struct KernelOptions {
+    pub(super) stack: &'static str,
+    pub(super) routing: &'static str,
+    pub(super) tables: &'static str,
 }
 
-pub(super) const fn numbers(family: Af) -> Numbers {
+pub(super) const fn kernel_options(family: Af) -> KernelOptions {
     match family {
-        Af::Ip4 => Numbers {
-            domain: libc::AF_INET,
-            protocol: libc::IPPROTO_IGMP,
-            level: libc::IPPROTO_IP,
-            stack_option: "IPv4 (CONFIG_INET)",
-            option: "multicast routing (CONFIG_IP_MROUTE)",
-            tables_option: "multicast routing tables (CONFIG_IP_MROUTE_MULTIPLE_TABLES)",
+        Af::Ip4 => KernelOptions {
+            stack: "IPv4 (CONFIG_INET)",
+            routing: "multicast routing (CONFIG_IP_MROUTE)",
+            tables: "multicast routing tables (CONFIG_IP_MROUTE_MULTIPLE_TABLES)",
         },
-        Af::Ip6 => Numbers {
-            domain: libc::AF_INET6,
-            protocol: libc::IPPROTO_ICMPV6,
-            level: libc::IPPROTO_IPV6,
-            stack_option: "IPv6 (CONFIG_IPV6)",
-            option: "multicast routing (CONFIG_IPV6_MROUTE)",
-            tables_option: "multicast routing tables (CONFIG_IPV6_MROUTE_MULTIPLE_TABLES)",
+        Af::Ip6 => KernelOptions {
+            stack: "IPv6 (CONFIG_IPV6)",
+            routing: "multicast routing (CONFIG_IPV6_MROUTE)",
+            tables: "multicast routing tables (CONFIG_IPV6_MROUTE_MULTIPLE_TABLES)",
         },
     }
 }
@@ -98,7 +102,7 @@ impl Vifctl {
 }
 
 #[repr(C)]
-pub(super) struct Mfcctl {
+pub(in crate::kroute) struct Mfcctl {
     origin: [u8; 4],
     group: [u8; 4],
     parent: u16,
@@ -111,16 +115,13 @@ pub(super) struct Mfcctl {
 }
 
 impl Mfcctl {
-    pub(super) fn new(
+    pub(in crate::kroute) fn new(
         source: Ipv4Addr,
         group: Ipv4Addr,
         parent: u16,
         outputs: &[(u16, u8)],
     ) -> Self {
-        let mut ttls = [0; MAXVIFS as usize];
-        for (vif, threshold) in outputs {
-            ttls.get_mut(usize::from(*vif)).into_iter().for_each(|ttl| *ttl = *threshold);
-        }
+        let ttls = ttls(outputs);
         let (origin, group) = (source.octets(), group.octets());
         let (packets, bytes, wrong_if) = (0, 0, 0);
         Self { origin, group, parent, ttls, pad: 0, packets, bytes, wrong_if, expire: 0 }
@@ -138,128 +139,26 @@ pub(super) struct Mif6ctl {
 }
 
 impl Mif6ctl {
-    /// None when the index is more than the 16 bits that the structure has for it.
-    pub(super) fn new(mifi: u16, ifindex: u32) -> Option<Self> {
-        let pifi = u16::try_from(ifindex).ok()?;
-        Some(Self { mifi, flags: 0, threshold: 1, pifi, pad: 0, rate_limit: 0 })
+    pub(super) const fn new(mifi: u16, pifi: u16) -> Self {
+        Self { mifi, flags: 0, threshold: 1, pifi, pad: 0, rate_limit: 0 }
     }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct SockaddrIn6 {
-    family: u16,
-    port: u16,
-    flowinfo: u32,
-    address: [u8; 16],
-    scope_id: u32,
-}
+layout!(VIFCTL: Vifctl = "vifctl" {
+    vifi = "vifc_vifi", flags = "vifc_flags", threshold = "vifc_threshold",
+    rate_limit = "vifc_rate_limit", ifindex = "vifc_lcl_ifindex", remote = "vifc_rmt_addr",
+});
+layout!(MFCCTL: Mfcctl = "mfcctl" {
+    origin = "mfcc_origin", group = "mfcc_mcastgrp", parent = "mfcc_parent", ttls = "mfcc_ttls",
+    packets = "mfcc_pkt_cnt", bytes = "mfcc_byte_cnt", wrong_if = "mfcc_wrong_if",
+    expire = "mfcc_expire";
+    pad,
+});
+layout!(MIF6CTL: Mif6ctl = "mif6ctl" {
+    mifi = "mif6c_mifi", flags = "mif6c_flags", threshold = "vifc_threshold",
+    pifi = "mif6c_pifi", rate_limit = "vifc_rate_limit";
+    pad,
+});
 
-impl SockaddrIn6 {
-    const fn new(address: Ipv6Addr) -> Self {
-        Self { family: AF_INET6, port: 0, flowinfo: 0, address: address.octets(), scope_id: 0 }
-    }
-}
-
-#[repr(C)]
-pub(super) struct Mf6cctl {
-    origin: SockaddrIn6,
-    group: SockaddrIn6,
-    parent: u16,
-    pad: u16,
-    outputs: [u32; 8],
-}
-
-impl Mf6cctl {
-    pub(super) fn new(
-        source: Ipv6Addr,
-        group: Ipv6Addr,
-        parent: u16,
-        outputs: &[(u16, u8)],
-    ) -> Self {
-        let mut bits = [0; 8];
-        for (mif, _) in outputs {
-            let word = bits.get_mut(usize::from(mif / 32)).into_iter();
-            word.for_each(|word| *word |= 1 << (mif % 32));
-        }
-        let (origin, group) = (SockaddrIn6::new(source), SockaddrIn6::new(group));
-        Self { origin, group, parent, pad: 0, outputs: bits }
-    }
-}
-
-#[repr(C)]
-struct SgReq {
-    source: [u8; 4],
-    group: [u8; 4],
-    packets: usize,
-    bytes: usize,
-    wrong_if: usize,
-}
-
-#[repr(C)]
-struct SgReq6 {
-    source: SockaddrIn6,
-    group: SockaddrIn6,
-    packets: usize,
-    bytes: usize,
-    wrong_if: usize,
-}
-
-/// `sioc_vif_req`, and `sioc_mif_req6` alike.
-#[repr(C)]
-#[derive(Default)]
-struct VifReq {
-    vifi: u16,
-    packets_in: usize,
-    packets_out: usize,
-    bytes_in: usize,
-    bytes_out: usize,
-}
-
-// A `c_ulong` of the kernel's structures is a `usize` here.
-const _: () = {
-    assert!(size_of::<c_ulong>() == size_of::<usize>());
-    assert!(AF_INET6 as c_int == libc::AF_INET6);
-    assert!(size_of::<Vifctl>() == 16);
-    assert!(size_of::<Mfcctl>() == 60);
-    assert!(size_of::<Mif6ctl>() == 12);
-    assert!(size_of::<Mf6cctl>() == 92);
-    assert!(size_of::<SgReq>() == 8 + 3 * size_of::<usize>());
-    assert!(size_of::<SgReq6>() == 56 + 3 * size_of::<usize>());
-    assert!(size_of::<VifReq>() == 5 * size_of::<usize>());
-};
-
-nix::ioctl_readwrite_bad!(get_vif_count, SIOCGETVIFCNT, VifReq);
-nix::ioctl_readwrite_bad!(get_sg_count, SIOCGETSGCNT, SgReq);
-nix::ioctl_readwrite_bad!(get_sg_count_in6, SIOCGETSGCNT, SgReq6);
-
-/// Fails with `EADDRNOTAVAIL` where there is no such vif.
-/// `SIOCGETMIFCNT_IN6` has the same number and structure.
-pub(super) fn vif_counts(fd: RawFd, vifi: u16) -> io::Result<()> {
-    let mut request = VifReq { vifi, ..VifReq::default() };
-    // SAFETY: the kernel reads and fills one `VifReq`, which `request` is.
-    unsafe { get_vif_count(fd, &raw mut request) }?;
-    Ok(())
-}
-
-/// Packets, octets and wrong-interface packets; `EADDRNOTAVAIL` where there is no such entry.
-pub(super) fn sg_counts(fd: RawFd, source: IpAddr, group: IpAddr) -> io::Result<(u64, u64, u64)> {
-    let (packets, bytes, wrong_if) = (0, 0, 0);
-    match (source, group) {
-        (IpAddr::V4(source), IpAddr::V4(group)) => {
-            let (source, group) = (source.octets(), group.octets());
-            let mut request = SgReq { source, group, packets, bytes, wrong_if };
-            // SAFETY: the kernel reads and fills one `SgReq`, which `request` is.
-            unsafe { get_sg_count(fd, &raw mut request) }?;
-            Ok((request.packets as u64, request.bytes as u64, request.wrong_if as u64))
-        }
-        (IpAddr::V6(source), IpAddr::V6(group)) => {
-            let (source, group) = (SockaddrIn6::new(source), SockaddrIn6::new(group));
-            let mut request = SgReq6 { source, group, packets, bytes, wrong_if };
-            // SAFETY: the kernel reads and fills one `SgReq6`, which `request` is.
-            unsafe { get_sg_count_in6(fd, &raw mut request) }?;
-            Ok((request.packets as u64, request.bytes as u64, request.wrong_if as u64))
-        }
-        _ => Err(io::Error::from(io::ErrorKind::InvalidInput)),
-    }
-}
+/// What else the headers must say.
+pub(in crate::kroute) const OTHERS: &[Fact] = &[];

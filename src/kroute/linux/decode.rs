@@ -69,7 +69,7 @@ pub(super) fn route(family: Af, body: &[u8]) -> Option<(u32, Installed)> {
     if source.is_none() {
         outgoing.retain(|o| Some(o.ifindex) != incoming);
     }
-    let [packets, bytes, wrong_interface] = counts;
+    let [packets, bytes, wrong_interface] = right_ones(counts);
     let installed = Installed {
         key: RouteKey { source, group },
         path: Some((incoming, outgoing)),
@@ -82,6 +82,14 @@ pub(super) fn route(family: Af, body: &[u8]) -> Option<(u32, Installed)> {
 }
 
 const RTA_MFC_STATS: u16 = 17;
+
+/// Takes the packets that came in on a wrong interface out of packets and octets. Their octets are
+/// not counted apart: they are taken to be as long as the others.
+pub(super) fn right_ones([packets, bytes, wrong]: [u64; 3]) -> [u64; 3] {
+    let right = packets.saturating_sub(wrong);
+    let share = (u128::from(bytes) * u128::from(right)).checked_div(u128::from(packets));
+    [right, share.and_then(|b| u64::try_from(b).ok()).unwrap_or_default(), wrong]
+}
 
 /// A row of `struct rtnexthop`, whose `rtnh_hops` is the threshold.
 fn outputs(family: Af, mut hops: &[u8]) -> Vec<Output> {
