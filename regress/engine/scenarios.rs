@@ -40,6 +40,7 @@ both! {
     a_source_specific_join_gets_its_source_only
     a_lower_querier_takes_over_and_its_silence_gives_back
     a_lost_interface_takes_its_routes
+    all_interfaces_with_members_are_lost
     any_source_gets_a_star_g_route_at_the_join
     routers_advertise_themselves_until_the_end
     other_routers_are_listed
@@ -172,6 +173,15 @@ mod both {
         assert_eq!(router.outputs::<F>(F::SOURCE), [DOWN2]);
         router.parent(Notice::Interface(InterfaceChange::Gone { ifindex: UP }));
         assert!(router.routes.iter().all(|r| r.incoming != UP));
+    }
+
+    pub(super) fn all_interfaces_with_members_are_lost<F: Net>() {
+        let mut router = router::<F>();
+        router.report::<F>(DOWN, 5, ToEx, &[]);
+        router.report::<F>(DOWN2, 6, ToEx, &[]);
+        router.parent(Notice::Interface(InterfaceChange::Gone { ifindex: DOWN2 }));
+        router.parent(Notice::Interface(InterfaceChange::Gone { ifindex: DOWN }));
+        assert!(router.groups().is_empty() && router.upstream().is_empty());
     }
 
     fn discovery<F: Net>() -> Router {

@@ -364,7 +364,8 @@ impl<F: Family> Groups<F> {
     /// Forgets all that hosts of the link asked for; with `fixed`, what is configured too.
     pub fn clear_link(&mut self, now: Tick, slot: Slot, fixed: bool) {
         for member in 0..self.members.extent() {
-            let record = &self.members[member];
+            // The last one to go takes the places of all along.
+            let Some(record) = self.members.at(member) else { return };
             if record.group == NONE || record.slot != slot {
                 continue;
             }
