@@ -57,15 +57,13 @@ impl<F: Family> Routes<F> {
             return;
         };
         let entry = self.table.get(handle);
-        if links.get(entry.seen).is_none() {
+        if !entry.can_arrive(entry.seen, links) {
             return self.withdraw(handle, links, "its incoming interface is gone");
         }
         let (source, seen) = (entry.source, entry.seen);
         let parent = if entry.lost { seen } else { view.parent(source, seen) };
-        let mut outputs = view.decide(Sources::Merged(source), parent).outputs;
-        if entry.adopted && entry.incoming == parent {
-            outputs |= entry.outputs;
-        }
+        let decided = view.decide(Sources::Merged(source), parent).outputs;
+        let outputs = decided | entry.kept(parent, links);
         if !outputs.is_empty() {
             self.put(now, handle, parent, outputs, links, cause);
         } else if entry.installed && !entry.adopted {

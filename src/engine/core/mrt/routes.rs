@@ -7,7 +7,7 @@ use super::report::{Cause, LogKind, MrtCounters, MrtEvent};
 use super::set::SlotSet;
 use super::table::{Entry, Kind, Table};
 use super::{Limits, report};
-use crate::engine::core::link::{Link, Vif};
+use crate::engine::core::link::Link;
 use crate::engine::core::slot::{Slot, Slots};
 use crate::imsg::Order;
 use crate::imsg::ctl::EventKind;
@@ -84,7 +84,7 @@ impl<F: Family> Routes<F> {
                 }
             }
             if star.is_none() {
-                self.lower_star(view, cause);
+                self.lower_star(now, view, cause);
             }
         }
         self.table.note_uses(view.group, view.member_links());
@@ -150,10 +150,7 @@ impl<F: Family> Routes<F> {
         let enter = || self.enter(now, Kind::Fixed, source, view.group, incoming, false);
         let Some(handle) = found.or_else(enter) else { return };
         self.table.change(handle, |e| e.kind = Kind::Fixed);
-        let entry = self.table.get(handle);
-        if entry.adopted && entry.incoming == incoming {
-            outputs |= entry.outputs;
-        }
+        outputs |= self.table.get(handle).kept(incoming, links);
         self.put(now, handle, incoming, outputs, links, "mroute");
         self.table.join_uses(view.group, view.upstream, view.member_links());
     }
@@ -185,10 +182,8 @@ impl<F: Family> Routes<F> {
         let verdict = view.decide(Sources::One(source), self.table.get(handle).incoming);
         self.report_refusal(view, source, &verdict);
         let entry = self.table.get(handle);
-        let outputs = if entry.adopted { verdict.outputs | entry.outputs } else { verdict.outputs };
-        let link = links.get(entry.incoming);
-        let is_vif = |l: &Link<F>| matches!(l.vif, Vif::Ready(_)) || entry.adopted;
-        if !link.is_some_and(is_vif) {
+        let outputs = verdict.outputs | entry.kept(entry.incoming, links);
+        if !entry.can_arrive(entry.incoming, links) {
             self.withdraw(handle, links, "its incoming interface is gone");
         } else if entry.kind == Kind::Fixed && outputs.is_empty() {
             self.withdraw(handle, links, "its mroute waits for an interface");

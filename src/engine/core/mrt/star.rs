@@ -3,6 +3,7 @@
 use super::decide::{Sources, View};
 use super::report::{Cause, LogKind};
 use super::routes::Routes;
+use super::set::SlotSet;
 use super::table::{Kind, Rival};
 use crate::config::model::{Role, WrongVif};
 use crate::engine::core::slot::Slot;
@@ -36,21 +37,26 @@ impl<F: Family> Routes<F> {
         let enter =
             || self.enter(now, Kind::Shared, F::Addr::UNSPECIFIED, view.group, incoming, false);
         let handle = found.or_else(enter)?;
-        let entry = self.table.get(handle);
-        if entry.adopted && entry.incoming == incoming {
-            outputs |= entry.outputs;
-        }
+        outputs |= self.table.get(handle).kept(incoming, view.world.links);
         self.put(now, handle, incoming, outputs, view.world.links, cause);
         Some(incoming)
     }
 
-    /// Takes the (*,G) entry away, after those of its flows were installed.
-    pub(super) fn lower_star(&mut self, view: &View<'_, F>, cause: Cause) {
-        if let Some(handle) = self.table.shared(view.group)
-            && !self.table.get(handle).adopted
-        {
-            self.withdraw(handle, view.world.links, cause);
+    /// Takes the (*,G) entry away, after those of its flows were installed. One of an engine before
+    /// us stays, and members that came meanwhile have it, too, unless a rule asks for the source.
+    pub(super) fn lower_star(&mut self, now: Tick, view: &View<'_, F>, cause: Cause) {
+        let links = view.world.links;
+        let Some(handle) = self.table.shared(view.group) else { return };
+        let entry = self.table.get(handle);
+        let incoming = entry.incoming;
+        if !entry.adopted || !entry.can_arrive(incoming, links) {
+            return self.withdraw(handle, links, cause);
         }
+        let open = links.iter().filter(|l| l.settings.rules.is_empty()).map(|l| l.slot);
+        let open = open.fold(SlotSet::EMPTY, |set, slot| set | SlotSet::one(slot));
+        let sources = Sources::Merged(F::Addr::UNSPECIFIED);
+        let outputs = entry.kept(incoming, links) | view.decide(sources, incoming).outputs & open;
+        self.put(now, handle, incoming, outputs, links, cause);
     }
 
     /// Whether a flow is forwarded from another interface, where its packets would be no match for

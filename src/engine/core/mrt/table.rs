@@ -8,8 +8,9 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use super::set::SlotSet;
+use crate::engine::core::link::{Link, Vif};
 use crate::engine::core::slab::{NONE, Slab};
-use crate::engine::core::slot::Slot;
+use crate::engine::core::slot::{Slot, Slots};
 use crate::sys::time::Tick;
 use crate::wire::{Address, Family};
 
@@ -106,6 +107,26 @@ impl<F: Family> Default for Entry<F> {
 }
 
 impl<F: Family> Entry<F> {
+    /// Of an entry that an engine before us installed, with packets from `incoming`: the outputs
+    /// that it had, as far as they are vifs or will be.
+    pub(super) fn kept(&self, incoming: Slot, links: &Slots<Link<F>>) -> SlotSet {
+        let stays = |link: &&Link<F>| matches!(link.vif, Vif::Ready(_) | Vif::Requested);
+        let vifs =
+            links.iter().filter(stays).fold(SlotSet::EMPTY, |set, l| set | SlotSet::one(l.slot));
+        let keeps = self.adopted && self.incoming == incoming;
+        if keeps { self.outputs & vifs } else { SlotSet::EMPTY }
+    }
+
+    /// Whether packets can arrive on an interface: it is a vif, or for an entry of an engine before
+    /// us, will be.
+    pub(super) fn can_arrive(&self, slot: Slot, links: &Slots<Link<F>>) -> bool {
+        links.get(slot).is_some_and(|link| match link.vif {
+            Vif::Ready(_) => true,
+            Vif::Requested => self.adopted,
+            Vif::None | Vif::Refused(_) => false,
+        })
+    }
+
     /// Whether it is a drop entry that idles out.
     fn is_drop(&self) -> bool {
         self.kind == Kind::Learned && self.outputs.is_empty()

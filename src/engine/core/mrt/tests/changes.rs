@@ -3,6 +3,7 @@
 use super::bench::{Bench, any_source, world};
 use super::{BY_SOURCE, on};
 use crate::config::model::{Role, WrongVif};
+use crate::engine::core::link::Vif;
 use crate::engine::core::mrt::MrtEvent;
 use crate::imsg::ctl::EventKind;
 use crate::kroute::fake::{Behaviour, Call};
@@ -341,4 +342,43 @@ fn counters_are_read_once_in_three_seconds_for_flows_that_may_move() {
         let readings = bench.fake.calls().iter().filter(|c| matches!(c, Call::Entries(_))).count();
         assert_eq!(readings, usize::from(last == 1), "{last}");
     }
+}
+
+/// Its place may soon be another interface's.
+#[test]
+fn a_link_that_goes_before_members_had_time_to_answer_leaves_nothing_behind() {
+    fn check<F: Family>(kernel: Behaviour) {
+        for name in ["up", "d1"] {
+            let mut bench = Bench::<F>::new(kernel);
+            bench.join("d1", G, &[]);
+            bench.join("d2", G, &[]);
+            bench.packet("up", S, G);
+            bench.restart();
+            let slot = bench.slot(name);
+            bench.members.0.retain(|(_, of), _| *of != slot);
+            bench.change(name, |l| l.vif = Vif::None);
+            let link = bench.links.remove(slot).unwrap();
+            bench.kernel.delete_vif(F::AF, link.ifindex).unwrap();
+            let left = if name == "up" { 0 } else { 1 };
+            assert_eq!((bench.mrt.len(), bench.table().len()), (left, left), "{name}");
+            bench.link("new", Role::Downstream, "10.4.0.1/24", |_| {});
+            assert!(bench.table().iter().all(|r| !r.contains("new")), "{:?}", bench.table());
+        }
+    }
+    on!([Behaviour::Linux, Behaviour::FreeBsd, Behaviour::OpenBsd], check);
+}
+
+/// What was installed stays; a new member's filter does not keep it waiting.
+#[test]
+fn a_filtered_join_after_the_engine_died_is_served_at_once() {
+    let mut bench = Bench::<V4>::new(Behaviour::Linux);
+    bench.set("up", any_source);
+    bench.join("d1", G, &[]);
+    bench.restart();
+    bench.include("d2", G, &[S]);
+    assert_eq!(bench.packet("up", S, G), "d1 d2");
+    bench.mrt.settle(bench.now, world!(bench));
+    bench.turn();
+    bench.packet("up", S, G);
+    assert_eq!(bench.packet("up", S, G), "d2");
 }
