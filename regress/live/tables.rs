@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::net::capture::{Capture, record};
 use crate::net::daemon::Daemon;
 use crate::net::socket::{Receiver, Sender};
@@ -13,10 +15,9 @@ fn rules(host: &Host, table: u32) -> [Vec<String>; 2] {
     ["-4", "-6"].map(|family| {
         let list = || Command::new("ip").args([family, "mrule"]).output().expect("ip mrule").stdout;
         let text = String::from_utf8(host.run(list)).expect("UTF-8");
-        let end = format!(" lookup {table}");
         let iif = |line: &str| {
-            let (_, iif) = line.trim_end().strip_suffix(&end)?.split_once(" iif ")?;
-            Some(iif.to_owned())
+            let (iif, to) = line.split_once(" iif ")?.1.split_once(" lookup ")?;
+            (to.split_whitespace().next()? == table.to_string()).then(|| iif.to_owned())
         };
         let mut found: Vec<String> = text.lines().filter_map(iif).collect();
         found.sort();
@@ -106,5 +107,30 @@ fn rules_of_others_are_left() {
         assert!(daemon.stop().success(), "{}", daemon.log());
         let left = vec!["up0".to_owned()];
         assert_eq!(rules(&network.router, 10), [left.clone(), left]);
+    });
+}
+
+/// A daemon that is killed leaves its rules; the next one says so and removes them at its end.
+#[test]
+fn rules_of_a_dead_daemon_are_taken_over() {
+    live(|| {
+        let network = Network::new();
+        let text =
+            format!("{FAST}interface up0 {{ upstream }}\ninterface down1 {{ downstream }}\n");
+        let start = || Daemon::start_as(&network.router, "ten", &["-t", "10"], &text);
+        let both = ["down1", "up0"].map(str::to_owned).to_vec();
+        let all = || rules(&network.router, 10) == [both.clone(), both.clone()];
+        let mut dead = start();
+        wait_for("the rules", || all().then_some(()));
+        dead.signal(Signal::SIGKILL);
+        dead.ended();
+        assert!(all());
+        let mut daemon = start();
+        wait_for("all are told of", || {
+            let told = daemon.log().matches("was left by a daemon that did not end").count();
+            (told == 4).then_some(())
+        });
+        assert!(daemon.stop().success(), "{}", daemon.log());
+        assert_eq!(rules(&network.router, 10), [Vec::<String>::new(), Vec::new()]);
     });
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
+use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleHeader, RuleMessage};
 
 use super::abi::default_table;
@@ -15,7 +16,11 @@ use crate::wire::Af;
 
 const FRA_IIFNAME: u16 = 3;
 const FRA_TABLE: u16 = 15;
+const FRA_PROTOCOL: u16 = 21;
 const FR_ACT_TO_TBL: u8 = 1;
+
+/// Who made a rule: a multicast daemon. `linux/rtnetlink.h`, `RTPROT_MROUTED`.
+const MAKER: RouteProtocol = RouteProtocol::Mrouted;
 
 /// The rules of one table that were added here; they are removed at drop.
 pub(super) struct Rules {
@@ -31,13 +36,25 @@ impl Rules {
     }
 
     /// Makes sure that a rule sends the interface's traffic to the table. The default table needs
-    /// none.
+    /// none. One that a daemon made is a dead one's, since no other holds the table, and is taken
+    /// over; one of the administrator stays at the end.
     pub(super) fn add(&mut self, family: Af, ifindex: u32, name: &str) -> io::Result<()> {
-        if self.table == default_table(family) || self.exists(family, name)? {
+        if self.table == default_table(family) {
             return Ok(());
         }
-        let body = self.body(family, name);
-        self.netlink.request(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &body)?;
+        match self.maker(family, name)? {
+            None => {
+                let body = self.body(family, name);
+                self.netlink.request(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &body)?;
+            }
+            Some(MAKER) if self.added.iter().any(|((f, _), n)| *f == family && n == name) => {}
+            Some(MAKER) => log::warn!(
+                "{family}: the rule from {name} to table {} was left by a daemon that did not end \
+                 in order",
+                self.table
+            ),
+            Some(_) => return Ok(()),
+        }
         self.added.insert((family, ifindex), name.to_owned());
         Ok(())
     }
@@ -70,13 +87,14 @@ impl Rules {
         Ok(())
     }
 
-    fn exists(&mut self, family: Af, name: &str) -> io::Result<bool> {
+    /// Who made the rule that sends the interface's traffic to the table, where there is one.
+    fn maker(&mut self, family: Af, name: &str) -> io::Result<Option<RouteProtocol>> {
         let mut request = [0; 12];
         let [first, ..] = &mut request;
         *first = routing_family(family);
-        let (mut found, table) = (false, self.table);
+        let (mut found, table) = (None, self.table);
         self.netlink.dump(libc::RTM_GETRULE, &request, |_, body| {
-            found |= sends(body, name, table);
+            found = found.take().or_else(|| sends(body, name, table));
         })?;
         Ok(found)
     }
@@ -88,8 +106,11 @@ impl Rules {
             action: RuleAction::ToTable,
             ..RuleHeader::default()
         };
-        message.attributes =
-            vec![RuleAttribute::Iifname(name.to_owned()), RuleAttribute::Table(self.table)];
+        message.attributes = vec![
+            RuleAttribute::Iifname(name.to_owned()),
+            RuleAttribute::Table(self.table),
+            RuleAttribute::Protocol(MAKER),
+        ];
         let mut body = vec![0; message.buffer_len()];
         message.emit(&mut body);
         body
@@ -104,20 +125,18 @@ impl Drop for Rules {
     }
 }
 
-/// Whether a rule (`struct fib_rule_hdr` and attributes) sends what comes in by the interface to the
-/// table.
-fn sends(body: &[u8], name: &str, table: u32) -> bool {
-    let Some((&[_, _, _, _, short, _, _, action, ..], rest)) = body.split_first_chunk::<12>()
-    else {
-        return false;
-    };
-    let (mut to, mut by) = (u32::from(short), false);
+/// Who made a rule (`struct fib_rule_hdr` and attributes), if it sends what comes in by the interface
+/// to the table.
+fn sends(body: &[u8], name: &str, table: u32) -> Option<RouteProtocol> {
+    let (&[_, _, _, _, short, _, _, action, ..], rest) = body.split_first_chunk::<12>()?;
+    let (mut to, mut by, mut maker) = (u32::from(short), false, RouteProtocol::Unspec);
     for (kind, value) in attributes(rest) {
         match kind {
             FRA_TABLE => to = u32_of(value).unwrap_or_default(),
             FRA_IIFNAME => by = value.strip_suffix(&[0]) == Some(name.as_bytes()),
+            FRA_PROTOCOL => maker = value.first().map_or(maker, |p| RouteProtocol::from(*p)),
             _ => {}
         }
     }
-    action == FR_ACT_TO_TBL && by && to == table
+    (action == FR_ACT_TO_TBL && by && to == table).then_some(maker)
 }
