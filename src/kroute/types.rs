@@ -2,6 +2,7 @@
 //!
 //! Interfaces are named by their index everywhere; vif and mif numbers stay inside kroute.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -53,6 +54,15 @@ impl RouteKey {
     #[must_use]
     pub const fn family(&self) -> Af {
         Af::of(self.group)
+    }
+}
+
+impl fmt::Display for RouteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            Some(source) => write!(f, "({source}, {})", self.group),
+            None => write!(f, "(*, {})", self.group),
+        }
     }
 }
 
@@ -137,6 +147,14 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
     /// The network on the link: the address with its prefix length, or the peer's.
     pub network: IpNet,
+}
+
+impl InterfaceAddress {
+    /// The address with the length of its prefix; differs from the network where that is the peer's.
+    #[must_use]
+    pub fn own(&self) -> IpNet {
+        IpNet::new(self.address, self.network.prefix_len()).unwrap_or(self.network)
+    }
 }
 
 /// A change of the interface table.

@@ -34,6 +34,8 @@ pub struct Link<F: Family> {
     pub up: bool,
     /// Usable addresses with their networks; the primary one (IPv6: the first link-local) first.
     pub addresses: Vec<Net<F>>,
+    /// Networks at the other end of a point-to-point link.
+    pub peers: Vec<Net<F>>,
     /// What holds for it.
     pub settings: Arc<Settings>,
     /// Its vif.
@@ -59,10 +61,11 @@ impl<F: Family> Link<F> {
         self.up && matches!(self.vif, Vif::Ready(_))
     }
 
-    /// Whether data that goes to members here is ours to forward: we are the querier, or the
-    /// settings lift the rule. RFC 4605, section 4.2.
+    /// Whether data that goes to members here is ours to forward: we are the querier, or would be
+    /// if we had an address to query from, or the settings lift the rule. RFC 4605, section 4.2.
     pub fn is_forwarder(&self) -> bool {
         self.is_querier
+            || self.addresses.is_empty()
             || self.settings.forward_non_querier
             || self.settings.querier == crate::config::model::QuerierMode::Never
     }
@@ -84,7 +87,7 @@ impl<F: Family> Link<F> {
 
     /// Whether the address is in a network of this link.
     pub fn is_connected(&self, address: F::Addr) -> bool {
-        self.addresses.iter().any(|net| net.contains(address))
+        self.addresses.iter().chain(&self.peers).any(|net| net.contains(address))
     }
 
     /// Whether the address is our own here.

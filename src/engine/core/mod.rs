@@ -31,7 +31,7 @@ use crate::imsg::ctl::{
     Rows, Status, Table,
 };
 use crate::imsg::{Notice, Order, Packet, Start, Transmit};
-use crate::kroute::{Interface, InterfaceChange, Route};
+use crate::kroute::{Interface, InterfaceAddress, InterfaceChange, Route};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Address, Af, Family, V4, V6};
 
@@ -366,7 +366,7 @@ impl Core {
                 role: settings.role,
                 index: Some(interface.ifindex),
                 oper_status: if interface.up { OperStatus::Up } else { OperStatus::Down },
-                addresses: interface.addresses.iter().map(|a| a.network).collect(),
+                addresses: interface.addresses.iter().map(InterfaceAddress::own).collect(),
                 ipv4: self.v4.link_row(now, interface.ifindex),
                 ipv6: self.v6.link_row(now, interface.ifindex),
             })

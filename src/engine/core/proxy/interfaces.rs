@@ -84,6 +84,7 @@ impl<F: Family> Proxy<F> {
             mtu: interface.mtu,
             up: false,
             addresses: Vec::new(),
+            peers: Vec::new(),
             settings: Arc::clone(&settings),
             vif: Vif::None,
             is_querier: false,
@@ -119,17 +120,19 @@ impl<F: Family> Proxy<F> {
         settings: Settings,
         out: &mut Vec<Action>,
     ) {
-        let addresses = usable::<F>(interface);
+        let (addresses, peers) = (usable::<F>(interface), peers::<F>(interface));
         let Some(link) = self.links.get_mut(slot) else { return };
         let reset = *link.settings != settings;
         let was_up = link.up;
         let same = !reset
             && was_up == interface.up
             && link.mtu == interface.mtu
-            && link.addresses == addresses;
+            && link.addresses == addresses
+            && link.peers == peers;
         link.up = interface.up;
         link.mtu = interface.mtu;
         link.addresses = addresses;
+        link.peers = peers;
         if reset {
             link.settings = Arc::new(settings);
         }
@@ -266,6 +269,12 @@ impl<F: Family> Proxy<F> {
         self.links.remove(slot);
         if had_vif {
             out.push(Action::Parent(Order::DeleteVif { family: F::AF, ifindex }));
+            // Who asked before that may be refused for want of this very one.
+            let waiting = self.links.iter().filter(|l| l.vif == Vif::Requested);
+            out.extend(
+                waiting
+                    .map(|l| Action::Parent(Order::AddVif { family: F::AF, ifindex: l.ifindex })),
+            );
         }
         self.groups.mark_all();
     }
@@ -299,19 +308,18 @@ impl<F: Family> Proxy<F> {
 
 /// The addresses of an interface that this family can use: in IPv6 the link-local ones first.
 fn usable<F: Family>(interface: &Interface) -> Vec<Net<F>> {
-    let mut nets: Vec<Net<F>> = interface
-        .addresses
-        .iter()
-        .filter_map(|a| {
-            // The network may be the peer's: the address is then kept beside it.
-            let own = IpNet::new(a.address, a.network.prefix_len()).ok()?;
-            F::net(own)
-        })
-        .collect();
+    let mut nets: Vec<Net<F>> =
+        interface.addresses.iter().filter_map(|a| F::net(a.own())).collect();
     if F::AF == Af::Ip6 {
         nets.sort_by_key(|n| !n.address.is_link_local());
     }
     nets
+}
+
+/// The networks of peers.
+fn peers<F: Family>(interface: &Interface) -> Vec<Net<F>> {
+    let of_peer = interface.addresses.iter().filter(|a| a.own() != a.network);
+    of_peer.filter_map(|a| F::net(a.network)).collect()
 }
 
 /// The (group, source) pairs of a statement, where they are of this family.

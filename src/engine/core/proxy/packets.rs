@@ -45,6 +45,7 @@ impl<F: Family> Reception<F> {
                     SourceNet::Net(net) => F::net(*net),
                     SourceNet::Any => None,
                 })
+                .chain(link.peers.iter().copied())
                 .collect(),
             ssm: ssm.to_vec(),
             verify_source_subnet: downstream

@@ -184,6 +184,7 @@ impl<F: Family> Bench<F> {
             mtu: 1500,
             up: true,
             addresses: vec![F::net(network).unwrap()],
+            peers: Vec::new(),
             settings: Arc::new(settings),
             vif: Vif::Ready(vif),
             is_querier: true,
