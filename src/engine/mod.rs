@@ -4,7 +4,7 @@ pub mod control;
 pub mod core;
 pub mod packet;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -132,7 +132,8 @@ struct Engine {
     packet: Input,
     /// Whether packets are read: from [`Notice::Begin`] on.
     begun: bool,
-    send_errors: u64,
+    /// What only the shell and the parent count, by its name among the limits of the status.
+    counts: BTreeMap<&'static str, u64>,
 }
 
 impl Engine {
@@ -148,7 +149,7 @@ impl Engine {
             sockets: Sockets::default(),
             packet: Input::Packet(packet),
             begun: false,
-            send_errors: 0,
+            counts: BTreeMap::new(),
         }
     }
 
@@ -247,6 +248,10 @@ impl Engine {
                 self.channel.send(&Order::Pong(number), None)?;
             }
             Notice::Dump => self.dump(),
+            Notice::Drift { mended, foreign } => {
+                self.counts.extend([("mended", mended), ("foreign-routes", foreign)]);
+                self.counts.retain(|_, count| *count > 0);
+            }
             Notice::Begin => {
                 self.core.handle(self.clock.now(), &Input::Parent(notice));
                 self.begun = true;
@@ -287,8 +292,7 @@ impl Engine {
         for id in &ready.clients {
             self.control.read(*id);
         }
-        let view =
-            View { core: &self.core, start: &self.start, now, send_errors: self.send_errors };
+        let view = View { core: &self.core, start: &self.start, now, counts: &self.counts };
         let asked = self.control.serve(now, &view);
         for (client, request) in asked {
             self.core.handle(now, &Input::Control { client, request });
@@ -327,7 +331,7 @@ impl Engine {
             return self.channel.send(&Order::Transmit(transmit), None);
         }
         if let Err(e) = self.sockets.send(&transmit) {
-            self.send_errors += 1;
+            *self.counts.entry("send-errors").or_default() += 1;
             debug!("send to {} on interface {}: {e}", transmit.destination, transmit.ifindex);
         }
         Ok(())
@@ -336,8 +340,7 @@ impl Engine {
     /// Logs the state in a few lines.
     fn dump(&self) {
         let now = self.clock.now();
-        let view =
-            View { core: &self.core, start: &self.start, now, send_errors: self.send_errors };
+        let view = View { core: &self.core, start: &self.start, now, counts: &self.counts };
         for table in [Table::Status, Table::Interfaces] {
             for line in crate::ctl::table::text(&view.show(table, 0).0) {
                 info!("{line}");
@@ -351,7 +354,7 @@ struct View<'a> {
     core: &'a Core,
     start: &'a Start,
     now: Tick,
-    send_errors: u64,
+    counts: &'a BTreeMap<&'static str, u64>,
 }
 
 impl Tables for View<'_> {
@@ -363,9 +366,8 @@ impl Tables for View<'_> {
             status.engine_pid = std::process::id();
             status.up_time = self.start.up_time.saturating_add(self.now.0 / 1000);
             status.table = self.start.table;
-            if self.send_errors > 0 {
-                status.limits.insert("send-errors".into(), self.send_errors);
-            }
+            let counts = self.counts.iter().map(|(name, count)| ((*name).into(), *count));
+            status.limits.extend(counts);
         }
         (rows, next)
     }

@@ -112,6 +112,13 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// What other programs did to the kernel's tables, in all so far.
+    Drift {
+        /// Vifs and routes that were put right.
+        mended: u64,
+        /// Static routes of others that are there now.
+        foreign: u64,
+    },
     /// Counters of a family's routes, in parts.
     Counters {
         /// The family.

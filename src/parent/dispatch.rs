@@ -192,6 +192,7 @@ impl Parent {
             None => match self.setup.kernel.set_route(route) {
                 Ok(()) => return Ok(()),
                 Err(e) => {
+                    self.suspect(now);
                     self.warn_of_route(&route.key, &e.to_string(), now);
                     e.to_string()
                 }
@@ -215,11 +216,7 @@ impl Parent {
             self.unsaid = self.unsaid.saturating_add(1);
             return;
         }
-        let source = key.source.map_or_else(|| "*".to_owned(), |s| s.to_string());
-        warn!(
-            "route ({source}, {}): {reason}; {} more since the last line",
-            key.group, self.unsaid
-        );
+        warn!("route {key}: {reason}; {} more since the last line", self.unsaid);
         self.unsaid = 0;
         self.next_warning = now + Millis(1000);
     }

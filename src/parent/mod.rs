@@ -5,6 +5,7 @@
 
 mod cli;
 mod dispatch;
+mod drift;
 mod reload;
 mod sockets;
 mod start;
@@ -20,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Child;
 
-use log::{debug, info, warn};
+use log::info;
 
 pub use cli::USAGE;
 pub use start::main;
@@ -34,11 +35,10 @@ use crate::sys::service::State;
 use crate::sys::signals::{Request, Signals};
 use crate::sys::time::{Clock, Millis, Tick};
 use crate::wire::Af;
+use drift::{Drifts, RECONCILE_INTERVAL};
 use supervise::Engine;
 use world::World;
 
-/// Between two comparisons of the kernel's tables with ours.
-const RECONCILE_INTERVAL: Millis = Millis(60_000);
 /// The engine may take so long to leave upstream.
 const STOP_TIMEOUT: Millis = Millis(1500);
 
@@ -123,6 +123,7 @@ pub struct Parent {
     start_at: Option<Tick>,
     stopping: Option<Tick>,
     next_reconcile: Tick,
+    drifts: Drifts,
     next_warning: Tick,
     unsaid: u32,
     /// How the daemon ends.
@@ -173,6 +174,7 @@ impl Parent {
             start_at: Some(Tick(0)),
             stopping: None,
             next_reconcile: Tick(0) + RECONCILE_INTERVAL,
+            drifts: Drifts::default(),
             next_warning: Tick(0),
             unsaid: 0,
             exit: None,
@@ -263,27 +265,9 @@ impl Parent {
 
     /// Once a minute: the kernel's tables, and whether syslogd is another one.
     fn look_after(&mut self) {
-        for family in Af::ALL {
-            if self.world.has(family) {
-                self.reconcile(family);
-            }
-        }
+        self.reconcile();
         if let Some(socket) = self.setup.outside.syslog() {
             self.replace_syslog(socket);
-        }
-    }
-
-    fn reconcile(&mut self, family: Af) {
-        match self.setup.kernel.reconcile(family) {
-            Ok(drift) if drift.is_empty() => {}
-            Ok(drift) => {
-                debug!("{family}: the kernel's table differed: {drift:?}");
-                for key in drift.failed {
-                    let reason = "the kernel lost it and does not take it back".to_owned();
-                    self.tell(&Notice::RouteFailed { key, reason });
-                }
-            }
-            Err(e) => warn!("{family}: cannot read the kernel's table: {e}"),
         }
     }
 

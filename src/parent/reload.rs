@@ -95,6 +95,7 @@ impl Parent {
         }
         self.unsettle(now);
         self.join_control_groups();
+        self.next_reconcile = now;
         bound(lines)
     }
 

@@ -131,6 +131,9 @@ impl Parent {
             }
         }
         channel.send(&Notice::Begin, None)?;
+        if let Some(notice) = self.drifts.notice() {
+            channel.send(&notice, None)?;
+        }
         for upcall in self.open_questions(now) {
             channel.send(&Notice::Upcall(upcall), None)?;
         }

@@ -231,6 +231,7 @@ impl Core {
             | Notice::Descriptor(_)
             | Notice::Log { .. }
             | Notice::Ping(_)
+            | Notice::Drift { .. }
             | Notice::Dump => {}
         }
     }
