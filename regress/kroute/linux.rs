@@ -8,15 +8,11 @@ use mcast_proxy::kroute::{
     UpcallKind, monitor, open, procfs,
 };
 use mcast_proxy::wire::Af;
-use nix::sys::socket::{
-    AddressFamily, SetSockOpt, SockFlag, SockProtocol, SockType, setsockopt, socket,
-};
-use nix::{setsockopt_impl, sockopt_impl};
 
 use crate::net::capture::send_igmp;
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{Network, source};
-use crate::net::{Host, ip, live, wait_for};
+use crate::net::{Host, ip, live, meddle, wait_for};
 
 const GROUPS: [&str; 2] = ["239.1.2.3", "ff15::1:2:3"];
 const BOTH: Options = Options { table: 0, families: [true, true] };
@@ -329,26 +325,6 @@ fn rule_list(host: &Host, family: &str) -> String {
     String::from_utf8(host.run(list)).unwrap()
 }
 
-const MRT6_ADD_MFC: libc::c_int = 204;
-const MRT6_DEL_MFC: libc::c_int = 205;
-sockopt_impl!(AddMfc6, SetOnly, libc::IPPROTO_IPV6, MRT6_ADD_MFC, [u8; 92]);
-sockopt_impl!(DelMfc6, SetOnly, libc::IPPROTO_IPV6, MRT6_DEL_MFC, [u8; 92]);
-
-/// What another program does to the IPv6 table: `struct mf6cctl` with these addresses, from mif 0.
-fn meddle(host: &Host, option: impl SetSockOpt<Val = [u8; 92]> + Send, key: RouteKey) {
-    let mut mfc = [0; 92];
-    for (at, address) in [(0, key.source), (28, Some(key.group))] {
-        let Some(IpAddr::V6(address)) = address else { panic!("{key:?}") };
-        mfc[at..at + 2].copy_from_slice(&u16::try_from(libc::AF_INET6).unwrap().to_ne_bytes());
-        mfc[at + 8..at + 24].copy_from_slice(&address.octets());
-    }
-    host.run(|| {
-        let (flags, protocol) = (SockFlag::SOCK_CLOEXEC, SockProtocol::IcmpV6);
-        let raw = socket(AddressFamily::Inet6, SockType::Raw, flags, protocol).unwrap();
-        setsockopt(&raw, option, &mfc).unwrap();
-    });
-}
-
 /// What another program deletes is installed again; what it adds is reported, and left.
 #[test]
 fn drift_is_mended() {
@@ -358,9 +334,9 @@ fn drift_is_mended() {
         let group = ip(GROUPS[1]);
         let route = router.set(Some(source(group, 2)), group, "up0", &["down1"]);
         let kept = router.set(None, group, "up0", &["down1", "down2"]);
-        meddle(&network.router, DelMfc6, route.key);
+        meddle::delete_route(&network.router, source(group, 2), group);
         let foreign = RouteKey { source: Some(source(group, 4)), group };
-        meddle(&network.router, AddMfc6, foreign);
+        meddle::add_route(&network.router, source(group, 4), group);
         let drift = router.kernel.reconcile(Af::Ip6).unwrap();
         assert_eq!((drift.restored, drift.foreign), (vec![route.key], vec![foreign]));
         assert!(drift.corrected.is_empty() && drift.removed.is_empty() && drift.failed.is_empty());
@@ -401,8 +377,12 @@ fn interface_is_deleted_and_made_anew() {
             assert_eq!(router.kernel.add_vif(family, &interface).unwrap(), 2);
             let mut receiver = Receiver::join(&fresh, "eth0", group);
             router.set(Some(source(group, 2)), group, "up0", &["down1", "down2"]);
-            Sender::new(&network.source, "eth0", source(group, 2), group).send(1);
-            wait_got(&mut receiver, 1);
+            // The new link may take a moment until it carries anything.
+            let mut sender = Sender::new(&network.source, "eth0", source(group, 2), group);
+            wait_for("a datagram arrives", || {
+                sender.send(1);
+                (!receiver.got().is_empty()).then_some(())
+            });
         }
     });
 }

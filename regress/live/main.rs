@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod changes;
+mod interfaces;
 mod joins;
 mod load;
 mod membership;

@@ -123,6 +123,20 @@ impl Host {
             .unwrap_or_else(|e| panic!("{name} {address}: {e}"));
     }
 
+    /// Adds an IPv4 address of a point-to-point link, whose other end is `peer`.
+    pub fn peer_address(&self, name: &str, address: &str, peer: &str) {
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.run(|| {
+            let mut message = with(name, &format!("{address}/32"));
+            message.attributes = vec![
+                AddressAttribute::Local(super::ip(address)),
+                AddressAttribute::Address(super::ip(peer)),
+            ];
+            request(RouteNetlinkMessage::NewAddress(message), flags)
+        })
+        .unwrap_or_else(|e| panic!("{name} {address} peer {peer}: {e}"));
+    }
+
     /// Takes an address away.
     pub fn remove_address(&self, name: &str, address: &str) {
         self.run(|| request(RouteNetlinkMessage::DelAddress(with(name, address)), 0))

@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod daemon;
 pub mod link;
+pub mod meddle;
 pub mod socket;
 pub mod topology;
 

@@ -53,7 +53,8 @@ impl Network {
         network
     }
 
-    fn link(&self, number: u8, name: &str, peer: &Host) {
+    /// Lays the cable of link N from `name` at the router to `eth0` at the peer, with addresses.
+    pub fn link(&self, number: u8, name: &str, peer: &Host) {
         self.router.cable(name, peer, "eth0");
         for (host, name, end) in [(&self.router, name, 1), (peer, "eth0", 2)] {
             host.address(name, &format!("10.0.{number}.{end}/24"));

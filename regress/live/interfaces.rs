@@ -1,0 +1,384 @@
+//! The life of interfaces beneath a running daemon.
+
+use std::net::IpAddr;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::load::Load;
+use crate::net::capture::{Capture, Message, record, send_igmp};
+use crate::net::daemon::Daemon;
+use crate::net::socket::{Receiver, Sender};
+use crate::net::topology::{FAST, Network, configuration, source};
+use crate::net::{Host, ip, live, meddle, wait_for};
+use crate::statics::Lab;
+
+const GROUPS: [&str; 2] = ["239.1.2.3", "ff15::1:2:3"];
+
+/// The interface's row; null where there is none.
+fn row(daemon: &Daemon, name: &str) -> Value {
+    daemon.rows("interfaces", |row| row["interface"] == name).pop().unwrap_or_default()
+}
+
+/// Waits until the interface is a vif of both families, up.
+fn wait_up(daemon: &Daemon, name: &str) {
+    wait_for(&format!("{name} is up"), || {
+        let row = row(daemon, name);
+        let vif = |family: &str| row[family]["vif"].is_u64();
+        (row["oper-status"] == "up" && vif("ipv4") && vif("ipv6")).then_some(())
+    });
+}
+
+fn wait_status(daemon: &Daemon, name: &str, status: &str) {
+    wait_for(&format!("{name} is {status}"), || {
+        (row(daemon, name)["oper-status"] == status).then_some(())
+    });
+}
+
+/// Waits until the daemon knows of so many of [`GROUPS`] on the interface.
+fn wait_groups(daemon: &Daemon, name: &str, count: usize) {
+    wait_for(&format!("{count} groups on {name}"), || {
+        let is =
+            |row: &Value| row["interface"] == name && GROUPS.iter().any(|g| row["group"] == *g);
+        (daemon.rows("groups", is).len() == count).then_some(())
+    });
+}
+
+/// Joins [`GROUPS`] on the host and waits until they are known on the router's interface.
+fn join(daemon: &Daemon, host: &Host, name: &str) -> Vec<Receiver> {
+    let receivers = GROUPS.map(|group| Receiver::join(host, "eth0", ip(group)));
+    wait_groups(daemon, name, 2);
+    receivers.into()
+}
+
+/// Data of the source arrives at each of the receivers.
+fn wait_data(network: &Network, receivers: &mut [Receiver]) {
+    for (group, receiver) in GROUPS.map(ip).into_iter().zip(receivers) {
+        receiver.clear();
+        let mut sender = Sender::new(&network.source, "eth0", source(group, 2), group);
+        wait_for(&format!("data to {group}"), || {
+            sender.send(1);
+            (!receiver.got().is_empty()).then_some(())
+        });
+    }
+}
+
+/// The daemon starts before any of its interfaces is there; some are named by a pattern.
+#[test]
+fn interfaces_come_late() {
+    live(|| {
+        let network = Network::new();
+        for name in ["up0", "down1", "down2"] {
+            network.router.delete(name);
+        }
+        let text =
+            format!("{FAST}interface up0 {{ upstream }}\ninterface \"down*\" {{ downstream }}\n");
+        let daemon = Daemon::start(&network.router, &text);
+        assert_eq!(row(&daemon, "up0")["oper-status"], "absent");
+        assert_eq!(row(&daemon, "down1"), Value::Null);
+
+        network.link(1, "down1", &network.receivers[0]);
+        wait_up(&daemon, "down1");
+        let mut receivers = join(&daemon, &network.receivers[0], "down1");
+        network.link(0, "up0", &network.source);
+        wait_up(&daemon, "up0");
+        wait_data(&network, &mut receivers);
+        network.link(2, "down2", &network.receivers[1]);
+        wait_up(&daemon, "down2");
+        let mut receivers = join(&daemon, &network.receivers[1], "down2");
+        wait_data(&network, &mut receivers);
+    });
+}
+
+/// What happens to one downstream: it goes and comes in every way, and each time its members are
+/// forgotten and learned again. The flows of the other downstream lose nothing.
+#[test]
+fn downstream_goes_and_comes_beside_another() {
+    live(|| {
+        let network = Network::new();
+        let [_, host] = &network.receivers;
+        let text = configuration("").replace("interface down2", "interface \"down2*\"");
+        let daemon = Daemon::start(&network.router, &text);
+        let load = Load::new(&network, 50);
+        let router = &network.router;
+        let again = |daemon: &Daemon, name: &str| {
+            wait_up(daemon, name);
+            let mut receivers = join(daemon, host, name);
+            wait_data(&network, &mut receivers);
+            receivers
+        };
+        let mut upstream = Capture::new(&network.source, "eth0");
+
+        let receivers = again(&daemon, "down2");
+        let index = router.index("down2");
+        router.delete("down2");
+        drop(receivers);
+        wait_groups(&daemon, "down2", 0);
+        for group in GROUPS.map(ip) {
+            wait_for("it is left upstream", || upstream.find(|s| s.leaves(group)));
+        }
+        network.link(2, "down2", host);
+        assert_ne!(router.index("down2"), index);
+        let mut receivers = again(&daemon, "down2");
+
+        // Down, and up again: the receiver's host does not learn of it, but answers the first query.
+        router.down("down2");
+        wait_status(&daemon, "down2", "down");
+        wait_groups(&daemon, "down2", 0);
+        router.up("down2");
+        wait_groups(&daemon, "down2", 2);
+        wait_data(&network, &mut receivers);
+
+        // The carrier goes with the other end.
+        host.down("eth0");
+        wait_status(&daemon, "down2", "down");
+        wait_groups(&daemon, "down2", 0);
+        host.up("eth0");
+        wait_groups(&daemon, "down2", 2);
+        wait_data(&network, &mut receivers);
+
+        // Another name, which nothing names; one that the pattern matches; the first one.
+        for (from, to) in [("down2", "other"), ("other", "down2b"), ("down2b", "down2")] {
+            router.down(from);
+            router.rename(from, to);
+            router.up(to);
+            if to == "other" {
+                wait_for("nothing is known of it", || {
+                    let text = router.proc_net("ip_mr_vif") + &router.proc_net("ip6_mr_vif");
+                    (!text.contains("down2") && !text.contains("other")).then_some(())
+                });
+                assert_eq!(daemon.rows("groups", |row| row["interface"] == "other").len(), 0);
+            } else {
+                wait_groups(&daemon, to, 2);
+                wait_data(&network, &mut receivers);
+            }
+        }
+        let (lost, sent) = load.lost();
+        println!("down2 came and went: {lost} of {sent} datagrams beside it lost");
+        assert_eq!(lost, 0);
+    });
+}
+
+/// An upstream that is made anew is told everything.
+#[test]
+fn upstream_is_deleted_and_made_anew() {
+    live(|| {
+        let network = Network::new();
+        let daemon = Daemon::start(&network.router, &configuration(""));
+        let mut receivers = join(&daemon, &network.receivers[0], "down1");
+        wait_data(&network, &mut receivers);
+        for _ in 0..3 {
+            network.router.delete("up0");
+            wait_status(&daemon, "up0", "absent");
+            network.link(0, "up0", &network.source);
+            let mut upstream = Capture::new(&network.source, "eth0");
+            network.router.settle("up0");
+            for group in GROUPS.map(ip) {
+                wait_for("it is asked for", || upstream.find(|s| s.has(record::TO_EX, group)));
+            }
+            wait_data(&network, &mut receivers);
+        }
+    });
+}
+
+/// Waits until a message that `is` such comes from this address.
+fn wait_from(link: &mut Capture, from: &str, is: impl Fn(&Message) -> bool) {
+    wait_for(&format!("a message of {from}"), || {
+        link.find(|s| s.source == ip(from) && is(&s.message))
+    });
+}
+
+const fn is_query(message: &Message) -> bool {
+    matches!(message, Message::Query { .. })
+}
+
+/// Queries and reports come from the address that the interface has; without any, IPv4 falls silent
+/// and goes on forwarding.
+#[test]
+fn addresses_change() {
+    live(|| {
+        let network = Network::new();
+        let router = &network.router;
+        let [host, _] = &network.receivers;
+        let daemon = Daemon::start(router, &configuration("source any"));
+        let (mut up, mut down) =
+            (Capture::new(&network.source, "eth0"), Capture::new(host, "eth0"));
+        wait_from(&mut down, "10.0.1.1", is_query);
+        let mut receivers = join(&daemon, host, "down1");
+        let group = ip(GROUPS[0]);
+        let reports = |message: &Message| match message {
+            Message::Records(records) => records.iter().any(|r| r.group == group),
+            Message::Query { .. } | Message::Report(_) | Message::Leave(_) | Message::Other(_) => {
+                false
+            }
+        };
+        wait_from(&mut up, "10.0.0.1", reports);
+
+        router.address("down1", "10.0.1.9/24");
+        router.remove_address("down1", "10.0.1.1/24");
+        router.address("down1", "10.0.1.9/24");
+        wait_from(&mut down, "10.0.1.9", is_query);
+        wait_for("the new address is the querier's", || {
+            (row(&daemon, "down1")["ipv4"]["querier-address"] == "10.0.1.9").then_some(())
+        });
+        router.remove_address("up0", "10.0.0.1/24");
+        router.address("up0", "10.0.0.9/24");
+        wait_from(&mut up, "10.0.0.9", reports);
+        wait_data(&network, &mut receivers);
+
+        router.remove_address("down1", "10.0.1.9/24");
+        router.remove_address("up0", "10.0.0.9/24");
+        wait_for("no address is left", || {
+            let bare = |name| row(&daemon, name)["addresses"].to_string().contains("10.0.");
+            (!bare("up0") && !bare("down1")).then_some(())
+        });
+        assert!(row(&daemon, "down1")["ipv4"]["vif"].is_u64());
+        wait_data(&network, &mut receivers);
+        up.clear();
+        down.clear();
+        router.address("down1", "10.0.1.5/24");
+        router.address("up0", "10.0.0.5/24");
+        wait_from(&mut down, "10.0.1.5", is_query);
+        wait_from(&mut up, "10.0.0.5", reports);
+    });
+}
+
+/// MLD waits for a link-local address that is no longer tentative.
+#[test]
+fn tentative_address_is_waited_for() {
+    live(|| {
+        let network = Network::new();
+        let daemon = Daemon::start(&network.router, &configuration(""));
+        network.router.delete("down1");
+        wait_status(&daemon, "down1", "absent");
+        network.router.sysctl("net/ipv6/conf/default/accept_dad", 1);
+        network.router.sysctl("net/ipv6/conf/default/dad_transmits", 2);
+        let [host, _] = &network.receivers;
+        network.router.cable("down1", host, "eth0");
+        network.router.address("down1", "10.0.1.1/24");
+        host.address("eth0", "10.0.1.2/24");
+        let mut link = Capture::new(host, "eth0");
+        wait_from(&mut link, "10.0.1.1", is_query);
+        let waiting = row(&daemon, "down1");
+        assert_eq!(waiting["ipv6"]["querier"], false, "{waiting}");
+        wait_for("it is the querier of MLD", || {
+            (row(&daemon, "down1")["ipv6"]["querier"] == true).then_some(())
+        });
+        wait_for("a query of MLD", || link.find(|s| s.source.is_ipv6() && is_query(&s.message)));
+        let from = |s: &&crate::net::capture::Seen| s.source.is_ipv6() && is_query(&s.message);
+        assert!(link.seen().iter().filter(from).all(|s| s.source.to_string().starts_with("fe80")));
+        let mut receivers = join(&daemon, host, "down1");
+        wait_data(&network, &mut receivers);
+    });
+}
+
+/// A link with one address at each end and no network: the peer's reports count.
+#[test]
+fn point_to_point_link() {
+    live(|| {
+        let network = Network::new();
+        let [host, _] = &network.receivers;
+        network.router.remove_address("down1", "10.0.1.1/24");
+        network.router.peer_address("down1", "10.8.0.1", "10.9.0.2");
+        host.remove_address("eth0", "10.0.1.2/24");
+        host.peer_address("eth0", "10.9.0.2", "10.8.0.1");
+        let daemon = Daemon::start(&network.router, &configuration(""));
+        let mut link = Capture::new(host, "eth0");
+        wait_from(&mut link, "10.8.0.1", is_query);
+        let mut receivers = join(&daemon, host, "down1");
+        wait_data(&network, &mut receivers);
+        // Another one's do not.
+        let (IpAddr::V4(from), IpAddr::V4(group)) = (ip("10.9.0.3"), ip("239.5.5.5")) else {
+            unreachable!("IPv4 addresses")
+        };
+        let report = [&[0x16, 0, 0, 0][..], &group.octets()].concat();
+        wait_for("a report of a stranger is counted", || {
+            send_igmp(host, "eth0", from, group, &report);
+            let is = |row: &Value| row["interface"] == "down1" && row["family"] == "ipv4";
+            let counts = daemon.rows("counters", is).pop()?;
+            counts["discarded"]["source-subnet"].as_u64()
+        });
+        assert!(daemon.rows("groups", |row| row["group"] == "239.5.5.5").is_empty());
+    });
+}
+
+/// More happens than netlink's queue holds while the parent does not read it: everything is read
+/// anew, and what is wanted comes about.
+#[test]
+fn lost_events_are_made_up_for() {
+    live(|| {
+        let network = Network::new();
+        let daemon = Daemon::start(&network.router, &configuration(""));
+        let mut kept = join(&daemon, &network.receivers[0], "down1");
+        wait_up(&daemon, "down2");
+        daemon.signal(Signal::SIGSTOP);
+        network.router.delete("down2");
+        let flood = "for n in $(seq 4000); do echo address add 10.99.0.1/32 dev lo; \
+                     echo address del 10.99.0.1/32 dev lo; done";
+        let shell = ["-c", &format!("({flood}) | ip -batch -")];
+        let done = network.router.run(|| Command::new("sh").args(shell).status());
+        assert!(done.expect("sh").success());
+        network.link(2, "down2", &network.receivers[1]);
+        daemon.signal(Signal::SIGCONT);
+        wait_up(&daemon, "down2");
+        let index = u64::from(network.router.index("down2"));
+        assert_eq!(row(&daemon, "down2")["index"], index);
+        let mut receivers = join(&daemon, &network.receivers[1], "down2");
+        wait_data(&network, &mut receivers);
+        wait_data(&network, &mut kept);
+    });
+}
+
+/// Linux routes among 32 interfaces; the 33rd is refused, by name, and taken when another goes.
+#[test]
+fn one_interface_too_many() {
+    live(|| {
+        let (router, peer) = (Host::new(), Host::new());
+        for n in 0..33 {
+            router.cable(&format!("v{n}"), &peer, &format!("p{n}"));
+        }
+        let text = format!("{FAST}interface \"v*\" {{ downstream }}\n");
+        let daemon = Daemon::start(&router, &text);
+        let without = |family: &str| daemon.rows("interfaces", |row| !row[family]["vif"].is_u64());
+        let refused = wait_for("all but one have a vif", || {
+            let [four, six] = ["ipv4", "ipv6"].map(without);
+            (four.len() == 1 && six.len() == 1).then(|| four[0].clone())
+        });
+        let name = refused["interface"].as_str().expect("a name").to_owned();
+        let reason = refused["ipv4"]["reason"].as_str().expect("a reason");
+        let said = format!("{name} would be one interface too many");
+        assert!(reason.contains(&said) && reason.contains("32 at most"), "{reason}");
+        assert!(daemon.log().contains(&said), "{}", daemon.log());
+        let status = daemon.show("status");
+        assert_eq!((&status["vifs"], &status["max-vifs"]), (&32.into(), &32.into()));
+        router.delete(if name == "v5" { "v6" } else { "v5" });
+        wait_for("it has a vif", || {
+            (without("ipv4").is_empty() && without("ipv6").is_empty()).then_some(())
+        });
+    });
+}
+
+/// What another program does to the kernel's table is put right, counted and logged; what it adds
+/// is told of.
+#[test]
+fn kernel_table_is_changed_by_another_program() {
+    live(|| {
+        let network = Network::new();
+        let lab = Lab::new(&network, "mroute from up0 source fd00::2 group ff2e::3 to down1\n");
+        let group = ip("ff2e::3");
+        lab.wait_state(group, "forwarding");
+        meddle::delete_route(&network.router, source(group, 2), group);
+        meddle::add_route(&network.router, source(group, 4), group);
+        lab.daemon.order(&["reload"]);
+        let counts = wait_for("it is counted", || {
+            let counts = lab.daemon.show("status")["limits"].clone();
+            counts["mended"].is_u64().then_some(counts)
+        });
+        assert_eq!((&counts["mended"], &counts["foreign-routes"]), (&1.into(), &1.into()));
+        lab.check(group, 2, [true, false]);
+        for said in ["ipv6: ", "put right: 0 interfaces, 1 routes", "(fd00::4, ff2e::3)"] {
+            assert!(lab.daemon.log().contains(said), "{said} in {}", lab.daemon.log());
+        }
+    });
+}
