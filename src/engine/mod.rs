@@ -21,8 +21,9 @@ use crate::imsg::channel::{Channel, ChannelError, Descriptors};
 use crate::imsg::ctl::{CheckRow, Rows, Table};
 use crate::imsg::{DescriptorKind, Envelope, Notice, Order, Packet, Start, Transmit};
 use crate::sys::poll::Poll;
+use crate::sys::sandbox::{self, Use};
 use crate::sys::time::{Clock, Tick, since_epoch};
-use crate::sys::{log as log_to, sandbox, spawn};
+use crate::sys::{log as log_to, spawn};
 use crate::wire::Af;
 
 /// Notices of the parent handled in one turn, so that upcalls never starve the packets.
@@ -70,6 +71,7 @@ pub fn run() -> ExitCode {
 fn serve() -> Result<(), Error> {
     let clock = Clock::new();
     let channel = spawn::inherited_channel().ok_or(Error::NoChannel)?;
+    sandbox::limit(channel.as_fd(), Use::Talking)?;
     let mut channel = Channel::new(channel, Descriptors::Accept)?;
     let mut notices = Notices::new();
     let Some(start) = receive_start(&mut channel, &mut notices)? else { return Ok(()) };
@@ -109,6 +111,16 @@ fn wait_for(channel: &mut Channel<Notice, Order>, notices: &mut Notices) -> Resu
     poll.add(channel.as_fd(), false);
     poll.wait(None)?;
     Ok(channel.receive(|notice, fd| notices.push_back((notice, fd)))?)
+}
+
+/// What the engine does with a descriptor where its rights can be limited: there the parent sends.
+const fn use_of(kind: DescriptorKind) -> Use {
+    match kind {
+        DescriptorKind::Igmp | DescriptorKind::Icmp6 => Use::Reading,
+        DescriptorKind::Control => Use::Listening,
+        DescriptorKind::Syslog => Use::Logging,
+        DescriptorKind::Client => Use::Talking,
+    }
 }
 
 /// What can be read, or written to where that was waited for.
@@ -170,6 +182,7 @@ impl Engine {
 
     fn take_descriptor(&mut self, kind: DescriptorKind, fd: Option<OwnedFd>) -> Result<(), Error> {
         let fd = fd.ok_or(Error::BadNotice("descriptor"))?;
+        sandbox::limit(fd.as_fd(), use_of(kind))?;
         match kind {
             DescriptorKind::Igmp => self.sockets.put(Af::Ip4, fd),
             DescriptorKind::Icmp6 => self.sockets.put(Af::Ip6, fd),

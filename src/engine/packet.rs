@@ -24,9 +24,11 @@ const ROUTER_ALERT_HEADER: [u8; 8] = [0, 0, 5, 2, 0, 0, 1, 0];
 /// ICMPv6 types that the engine takes: MLD and multicast router discovery.
 const ICMP6_TYPES: [u8; 7] = [130, 131, 132, 143, 151, 152, 153];
 
-/// Opens the raw IGMP socket with all that needs privilege set on it.
-pub fn open_igmp() -> io::Result<OwnedFd> {
+/// Opens the raw IGMP socket with all that needs privilege set on it, or that a sandbox forbids
+/// later. `table` is OpenBSD's routing domain, 0 for the one of the process.
+pub fn open_igmp(table: u32) -> io::Result<OwnedFd> {
     let fd = socket::open_raw(libc::AF_INET, libc::IPPROTO_IGMP)?;
+    select_table(&fd, table)?;
     socket::set(&fd, c::IPPROTO_IP, c::IP_HDRINCL, 1)?;
     // Without it Linux gives a raw socket only what was joined.
     #[cfg(target_os = "linux")]
@@ -38,9 +40,10 @@ pub fn open_igmp() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Opens the raw ICMPv6 socket with all that needs privilege set on it.
-pub fn open_icmp6() -> io::Result<OwnedFd> {
+/// Opens the raw ICMPv6 socket likewise.
+pub fn open_icmp6(table: u32) -> io::Result<OwnedFd> {
     let fd = socket::open_raw(libc::AF_INET6, c::IPPROTO_ICMPV6)?;
+    select_table(&fd, table)?;
     socket::set(&fd, c::IPPROTO_ICMPV6, c::ICMP6_FILTER, icmp6_filter(c::HERE.filter_blocks))?;
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVPKTINFO, 1)?;
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVHOPLIMIT, 1)?;
@@ -50,6 +53,20 @@ pub fn open_icmp6() -> io::Result<OwnedFd> {
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_LOOP, 0)?;
     enlarge(&fd)?;
     Ok(fd)
+}
+
+/// A raw socket of OpenBSD gets the packets of its own routing domain only: `rip_input`.
+#[cfg(target_os = "openbsd")]
+fn select_table(fd: &OwnedFd, table: u32) -> io::Result<()> {
+    let table = i32::try_from(table).map_err(io::Error::other)?;
+    if table == 0 { Ok(()) } else { socket::set(fd, libc::SOL_SOCKET, libc::SO_RTABLE, table) }
+}
+
+/// Elsewhere protocol packets have no table.
+#[cfg(not(target_os = "openbsd"))]
+#[expect(clippy::unnecessary_wraps, reason = "OpenBSD makes a call here")]
+const fn select_table(_: &OwnedFd, _: u32) -> io::Result<()> {
+    Ok(())
 }
 
 /// `struct icmp6_filter` that lets [`ICMP6_TYPES`] through and nothing else: a bit for each type, in

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 
@@ -15,7 +15,7 @@ use crate::config;
 use crate::engine::packet;
 use crate::imsg::{DescriptorKind, Transmit};
 use crate::kroute;
-use crate::sys::sandbox::{self, Files};
+use crate::sys::sandbox::{self, Files, Use};
 use crate::sys::service::{self, State};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{self, Waiter};
@@ -95,8 +95,15 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
     let (control, pid) = (said.control_socket(), paths::pid_file(&said.identity));
     let (listener, _removed) = sockets::listen(&control, user.1)?;
     let _pid = sockets::write_pid(&pid)?;
-    let mut descriptors = packet_sockets(families)?;
+    let mut descriptors = packet_sockets(&options)?;
     descriptors.push((DescriptorKind::Control, listener));
+    let routing = Af::ALL.into_iter().filter_map(|f| kernel.descriptor(f));
+    let limited = routing.map(|fd| (fd, Use::Routing));
+    let limited = limited.chain([(monitor.descriptor(), Use::Reading)]);
+    for (fd, what_for) in limited.chain(descriptors.iter().map(|(k, fd)| (fd.as_fd(), use_of(*k))))
+    {
+        sandbox::limit(fd, what_for).map_err(|e| e.to_string())?;
+    }
     let mut outside = Real {
         executable: executable.clone(),
         identity: said.identity.clone(),
@@ -106,7 +113,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
     };
     match outside.syslog() {
         Some(socket) => descriptors.push((DescriptorKind::Syslog, socket)),
-        None if said.foreground => {}
+        None if said.foreground || log::NEEDS_NO_SOCKET => {}
         None => eprintln!("mcast-proxy: no syslogd listens, nothing will be logged"),
     }
     let read = folders(loaded.files.iter());
@@ -147,12 +154,22 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
     }
 }
 
-fn packet_sockets(families: [bool; 2]) -> Result<Vec<(DescriptorKind, OwnedFd)>, String> {
+/// What the parent does with a descriptor of the engine's, where its rights can be limited.
+const fn use_of(kind: DescriptorKind) -> Use {
+    match kind {
+        DescriptorKind::Igmp | DescriptorKind::Icmp6 => Use::Sending,
+        DescriptorKind::Control => Use::Listening,
+        DescriptorKind::Syslog => Use::Logging,
+        DescriptorKind::Client => Use::Talking,
+    }
+}
+
+fn packet_sockets(options: &kroute::Options) -> Result<Vec<(DescriptorKind, OwnedFd)>, String> {
     let mut sockets = Vec::new();
-    for (family, _) in Af::ALL.into_iter().zip(families).filter(|(_, on)| *on) {
+    for family in Af::ALL.into_iter().filter(|family| options.has(*family)) {
         let (kind, socket) = match family {
-            Af::Ip4 => (DescriptorKind::Igmp, packet::open_igmp()),
-            Af::Ip6 => (DescriptorKind::Icmp6, packet::open_icmp6()),
+            Af::Ip4 => (DescriptorKind::Igmp, packet::open_igmp(options.table)),
+            Af::Ip6 => (DescriptorKind::Icmp6, packet::open_icmp6(options.table)),
         };
         sockets.push((kind, socket.map_err(|e| format!("{family}: raw socket: {e}"))?));
     }
@@ -200,7 +217,8 @@ impl Outside for Real {
     }
 
     fn syslog(&mut self) -> Option<OwnedFd> {
-        let now = if self.foreground { None } else { log::listener() };
+        let needed = !self.foreground && !log::NEEDS_NO_SOCKET;
+        let now = needed.then(log::listener).flatten();
         if now.is_none() || now == self.syslogd {
             return None;
         }

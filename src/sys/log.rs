@@ -1,4 +1,5 @@
-//! The `log` crate's sink: stderr with -d, else syslog over a socket that is opened before chroot.
+//! The `log` crate's sink: stderr with -d, else syslog over a socket that is opened before chroot, or
+//! OpenBSD's syslog(3).
 
 use std::fs;
 use std::io::{self, Write};
@@ -58,6 +59,8 @@ impl Log for Logger {
             let _ = writeln!(io::stderr(), "{line}");
             return;
         }
+        #[cfg(target_os = "openbsd")]
+        openbsd::say(record.level(), &line);
         let mut syslog = self.syslog.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(syslog) = syslog.as_mut() {
             // A full or closed socket loses the line: logging never delays forwarding.
@@ -94,15 +97,19 @@ fn clean(text: &str) -> String {
 /// Starts logging: to stderr in the foreground, else to the socket of [`set_socket`]. `identity` is
 /// syslog's ident. Calls after the first change the level only.
 pub fn init(foreground: bool, verbose: bool, identity: &str) {
-    let logger = LOGGER.get_or_init(|| Logger {
-        foreground,
-        ident: identity.to_owned(),
-        syslog: Mutex::new(None),
+    let logger = LOGGER.get_or_init(|| {
+        #[cfg(target_os = "openbsd")]
+        openbsd::open(identity);
+        Logger { foreground, ident: identity.to_owned(), syslog: Mutex::new(None) }
     });
     // Fails only when it is already set.
     let _ = log::set_logger(logger);
     set_verbose(verbose);
 }
+
+/// Whether the system logs without a socket: OpenBSD's syslog(3) is a system call that no chroot,
+/// unveil(2) or pledge(2) takes away, and that a restart of syslogd does not break.
+pub const NEEDS_NO_SOCKET: bool = cfg!(target_os = "openbsd");
 
 /// Logs debug messages, or not.
 pub fn set_verbose(verbose: bool) {
@@ -138,6 +145,34 @@ pub fn set_socket(socket: OwnedFd) -> io::Result<()> {
         *logger.syslog.lock().unwrap_or_else(PoisonError::into_inner) = Some(syslog);
     }
     Ok(())
+}
+
+#[cfg(target_os = "openbsd")]
+mod openbsd {
+    #![allow(unsafe_code, reason = "syslog(3)")]
+
+    use std::ffi::CString;
+
+    use libc::{LOG_DAEMON, LOG_DEBUG, LOG_ERR, LOG_NOTICE, LOG_PID, LOG_WARNING};
+    use log::Level;
+
+    pub(super) fn open(ident: &str) {
+        let Ok(ident) = CString::new(ident) else { return };
+        // SAFETY: openlog keeps the pointer: the string is leaked, so that it stays valid.
+        unsafe { libc::openlog(ident.into_raw(), LOG_PID, LOG_DAEMON) };
+    }
+
+    pub(super) fn say(level: Level, line: &str) {
+        let priority = match level {
+            Level::Error => LOG_ERR,
+            Level::Warn => LOG_WARNING,
+            Level::Info => LOG_NOTICE,
+            Level::Debug | Level::Trace => LOG_DEBUG,
+        };
+        let Ok(line) = CString::new(line) else { return };
+        // SAFETY: both strings end with a nul and outlive the call; %s takes one of them.
+        unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
+    }
 }
 
 #[cfg(test)]

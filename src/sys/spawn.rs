@@ -20,7 +20,17 @@ pub const ENGINE: &str = "--engine";
 /// # Errors
 /// When the system does not tell.
 pub fn executable() -> io::Result<PathBuf> {
-    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+    if cfg!(target_os = "linux") {
+        return Ok("/proc/self/exe".into());
+    }
+    let said = std::env::current_exe()?;
+    if said.is_absolute() {
+        return Ok(said);
+    }
+    // OpenBSD tells the name that the shell was given.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&path).map(|folder| folder.join(&said));
+    found.find(|f| f.is_absolute() && f.is_file()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Starts an engine with the channel as its standard input, in a process group of its own, so that

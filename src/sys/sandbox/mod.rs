@@ -2,6 +2,7 @@
 //!
 //! What the system offers and cannot be applied is an error: no process runs half confined.
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use nix::sys::resource::{Resource, setrlimit};
@@ -52,6 +53,37 @@ pub struct Files {
     pub removable: Vec<PathBuf>,
     /// Started as the engine.
     pub executable: PathBuf,
+}
+
+/// What a process does with a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Makes routing calls on it, and reads what the kernel says.
+    Routing,
+    /// Only reads.
+    Reading,
+    /// Sends packets to addresses, and hands it on to a process that reads.
+    Sending,
+    /// Accepts clients.
+    Listening,
+    /// Talks to one other process.
+    Talking,
+    /// Writes log lines.
+    Logging,
+}
+
+/// Takes away from a descriptor what its use does not need, where a system can (FreeBSD).
+///
+/// # Errors
+/// When the system refuses; the process must exit then.
+pub fn limit(descriptor: BorrowedFd<'_>, what_for: Use) -> Result<(), Error> {
+    #[cfg(target_os = "freebsd")]
+    return system::limit(descriptor, what_for);
+    #[cfg(not(target_os = "freebsd"))]
+    {
+        let _ = (descriptor, what_for);
+        Ok(())
+    }
 }
 
 /// Confines the parent: after start, before it starts an engine.
