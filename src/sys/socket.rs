@@ -13,7 +13,7 @@ use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use super::consts::{HERE, Numbers, align};
 
 /// Octets of ancillary data taken with one packet: several times what the options in use bring.
-const CONTROL_LEN: usize = 512;
+const CONTROL_LEN: u16 = 512;
 
 /// Octets of a `sockaddr_in6`, the longest name that is taken.
 const NAME_LEN: u8 = 28;
@@ -56,7 +56,7 @@ pub struct Received {
     pub source: Option<Ipv6Addr>,
     /// Whether the packet or its ancillary data was cut.
     pub truncated: bool,
-    control: [u8; CONTROL_LEN],
+    control: [u8; CONTROL_LEN as usize],
     control_len: usize,
 }
 
@@ -70,7 +70,7 @@ impl Received {
 /// Receives one packet without waiting.
 pub fn receive(fd: impl AsFd, payload: &mut [u8]) -> io::Result<Received> {
     let mut name = [0u8; NAME_LEN as usize];
-    let mut control = [0u8; CONTROL_LEN];
+    let mut control = [0u8; CONTROL_LEN as usize];
     let mut iov = libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
     let mut header = empty_header();
     header.msg_name = name.as_mut_ptr().cast();
@@ -78,7 +78,7 @@ pub fn receive(fd: impl AsFd, payload: &mut [u8]) -> io::Result<Received> {
     header.msg_iov = &raw mut iov;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = CONTROL_LEN as _;
+    header.msg_controllen = CONTROL_LEN.into();
     // SAFETY: the header names buffers that outlive the call, with their own lengths.
     let len = unsafe { libc::recvmsg(fd.as_fd().as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
@@ -108,7 +108,8 @@ pub fn send(fd: impl AsFd, to: SocketAddr, payload: &[u8], control: &ControlBuf)
     header.msg_iovlen = 1;
     if !control.0.is_empty() {
         header.msg_control = control.0.as_ptr().cast_mut().cast();
-        header.msg_controllen = control.0.len() as _;
+        let len = u16::try_from(control.0.len()).map_err(io::Error::other)?;
+        header.msg_controllen = len.into();
     }
     // SAFETY: the header names buffers that outlive the call, with their own lengths; IoSlice has
     // the layout of iovec; sendmsg writes to none of them.

@@ -23,7 +23,7 @@ mod system;
 mod system;
 
 /// Descriptors that a process may hold.
-const MAX_DESCRIPTORS: u64 = 256;
+const MAX_DESCRIPTORS: libc::rlim_t = 256;
 
 /// Why a process could not be confined.
 #[derive(Debug, thiserror::Error)]
