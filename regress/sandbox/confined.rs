@@ -124,8 +124,8 @@ fn prepare() {
 
 fn try_it(who: Who, attempt: &dyn Fn(&Held) -> io::Result<()>) -> io::Result<()> {
     let held = Held {
-        igmp: packet::open_igmp()?,
-        icmp6: packet::open_icmp6()?,
+        igmp: packet::open_igmp(0)?,
+        icmp6: packet::open_icmp6(0)?,
         raw: socket::open_raw(libc::AF_INET, libc::IPPROTO_IGMP)?,
         starter: getppid(),
     };
