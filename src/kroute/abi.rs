@@ -170,4 +170,6 @@ pub(super) const ABI: &[&[Fact]] = &[
     MIF_REQ6,
     MF6CCTL,
     SOCKADDR_IN6,
+    #[cfg(not(target_os = "linux"))]
+    super::route_message::ABI,
 ];

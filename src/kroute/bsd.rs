@@ -1,7 +1,7 @@
 //! Multicast routing and interfaces of OpenBSD and FreeBSD: `netinet/ip_mroute.h`,
 //! `netinet6/ip6_mroute.h`, route(4).
 
-pub mod abi;
+pub(super) mod abi;
 mod monitor;
 mod sysctl;
 

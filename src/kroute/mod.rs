@@ -16,7 +16,7 @@
 //! | [`Kernel::counters`] | `RTM_GETROUTE` dump of family 128 or 129, else `SIOCGETSGCNT` | `SIOCGETSGCNT`, `SIOCGETSGCNT_IN6` |
 //! | [`Kernel::reconcile`] | the same dump, `SIOCGETVIFCNT` | the same ioctls, `SIOCGETVIFCNT` |
 //! | [`Kernel::receive`] | `recvmsg` | `recvmsg` |
-//! | [`Kernel::routes`], [`Kernel::route_count`], [`Kernel::has_route`], [`Kernel::capabilities`] | none | none |
+//! | [`Kernel::update_interface`], [`Kernel::routes`], [`Kernel::route_count`], [`Kernel::has_route`], [`Kernel::capabilities`] | none | none |
 //! | [`monitor`], [`Monitor::snapshot`] | `RTM_GETLINK`, `RTM_GETADDR` dumps | `sysctl` `NET_RT_IFLIST` |
 //! | [`Monitor::receive`] | netlink groups of links and addresses | `PF_ROUTE` |
 //! | [`Memberships`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP` |
@@ -47,7 +47,6 @@ mod linux;
 mod openbsd;
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 pub use error::{Error, Holder};
 pub use membership::Memberships;
@@ -58,6 +57,7 @@ pub use types::{
     RouteKey, Upcall, UpcallKind,
 };
 
+use crate::sys::time::Millis;
 use crate::wire::Af;
 
 #[cfg(any(target_os = "openbsd", target_os = "freebsd"))]
@@ -76,6 +76,10 @@ pub trait Kernel: Send {
     /// Makes the interface one that multicast packets may come in and go out by; returns its vif
     /// number. A second call for the same interface, and one interface too many, are refused.
     fn add_vif(&mut self, family: Af, interface: &Interface) -> Result<u16, Error>;
+
+    /// Remembers how an interface is now; what is no vif is no error. Systems that make vifs by
+    /// address need the new one to restore a vif that the kernel has lost.
+    fn update_interface(&mut self, interface: &Interface);
 
     /// Takes the interface out of multicast routing: routes that come in there are deleted first, and
     /// the others lose that output. Its number is not reused before that is done.
@@ -211,7 +215,7 @@ pub trait Monitor: Send {
 
     /// After how long to call [`receive`](Self::receive) although there is nothing to read: an
     /// address is tentative, and the system does not say when it no longer is.
-    fn look_again(&self) -> Option<Duration> {
+    fn look_again(&self) -> Option<Millis> {
         None
     }
 }

@@ -44,6 +44,10 @@ const VERSION: u8 = 5;
 const RTM_NEWADDR: u8 = 0xc;
 const RTM_DELADDR: u8 = 0xd;
 const RTM_IFINFO: u8 = 0xe;
+/// OpenBSD's.
+const RTM_DESYNC: u8 = 0x10;
+/// OpenBSD's.
+const RTM_CHGADDRATTR: u8 = 0x14;
 const IFAN_DEPARTURE: u16 = 1;
 const IFNAMSIZ: usize = 16;
 
@@ -55,15 +59,21 @@ const RTAX_BRD: usize = 7;
 /// More than any system has.
 const RTAX_MAX: usize = 32;
 
+/// FreeBSD's `ifi_datalen`, and the length of its `struct ifa_msghdr`; OpenBSD's messages say how
+/// long their headers are.
+const IFI_DATALEN: usize = 6;
+const IFA_MSGHDR: usize = 20;
+
 const AF_INET: u8 = 2;
 const AF_LINK: u8 = 18;
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
 
 /// What differs between the two.
+#[derive(Debug)]
 struct Layout {
     announce: u8,
-    /// `RTM_DESYNC` and `RTM_CHGADDRATTR`.
+    /// Types of messages that call for the whole table.
     read_all: &'static [u8],
     af_inet6: u8,
     addrs: usize,
@@ -80,7 +90,7 @@ struct Layout {
 
 const OPENBSD: Layout = Layout {
     announce: 0xf,
-    read_all: &[0x10, 0x14],
+    read_all: &[RTM_DESYNC, RTM_CHGADDRATTR],
     af_inet6: 24,
     addrs: 12,
     flags: 16,
@@ -170,8 +180,7 @@ impl Format {
         let mtu = u32_at(data, layout.mtu)?;
         let header = match self.origin {
             Origin::OpenBsd => usize::from(u16_at(message, 4)?),
-            // `ifi_datalen`
-            Origin::FreeBsd => layout.if_data + usize::from(u16_at(data, 6)?),
+            Origin::FreeBsd => layout.if_data + usize::from(u16_at(data, IFI_DATALEN)?),
         };
         let name = self.sockaddr(message, header, RTAX_IFP).and_then(link_name);
         Some(LinkEvent::Link(Interface {
@@ -202,7 +211,7 @@ impl Format {
         let ifindex = u32::from(u16_at(message, layout.index)?);
         let header = match self.origin {
             Origin::OpenBsd => usize::from(u16_at(message, 4)?),
-            Origin::FreeBsd => 20,
+            Origin::FreeBsd => IFA_MSGHDR,
         };
         let own = self.sockaddr(message, header, RTAX_IFA)?;
         let address = self.ip(own)?;
@@ -295,3 +304,64 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
 }
+
+/// What the headers of this system must say.
+#[cfg(not(target_os = "linux"))]
+pub(super) const ABI: &[crate::sys::abi::Fact] = {
+    const HERE: &Layout = if cfg!(target_os = "openbsd") { &OPENBSD } else { &FREEBSD };
+    &[
+        ("RTM_VERSION", VERSION as i64),
+        ("RTM_NEWADDR", RTM_NEWADDR as i64),
+        ("RTM_DELADDR", RTM_DELADDR as i64),
+        ("RTM_IFINFO", RTM_IFINFO as i64),
+        ("RTM_IFANNOUNCE", HERE.announce as i64),
+        #[cfg(target_os = "openbsd")]
+        ("RTM_DESYNC", RTM_DESYNC as i64),
+        #[cfg(target_os = "openbsd")]
+        ("RTM_CHGADDRATTR", RTM_CHGADDRATTR as i64),
+        ("IFAN_DEPARTURE", IFAN_DEPARTURE as i64),
+        ("IFNAMSIZ", IFNAMSIZ as i64),
+        ("RTAX_NETMASK", RTAX_NETMASK as i64),
+        ("RTAX_IFP", RTAX_IFP as i64),
+        ("RTAX_IFA", RTAX_IFA as i64),
+        ("RTAX_BRD", RTAX_BRD as i64),
+        ("AF_INET", AF_INET as i64),
+        ("AF_INET6", HERE.af_inet6 as i64),
+        ("AF_LINK", AF_LINK as i64),
+        ("IFF_UP", IFF_UP as i64),
+        ("IFF_LOOPBACK", IFF_LOOPBACK as i64),
+        ("LINK_STATE_UNKNOWN", 0),
+        ("LINK_STATE_UP", if cfg!(target_os = "openbsd") { 4 } else { 2 }),
+        #[cfg(target_os = "freebsd")]
+        ("LINK_STATE_DOWN", 1),
+        #[cfg(target_os = "openbsd")]
+        ("offsetof(struct if_msghdr, ifm_hdrlen)", 4),
+        #[cfg(target_os = "openbsd")]
+        ("offsetof(struct if_msghdr, ifm_tableid)", 8),
+        ("offsetof(struct if_msghdr, ifm_type)", 3),
+        ("offsetof(struct if_msghdr, ifm_addrs)", HERE.addrs as i64),
+        ("offsetof(struct if_msghdr, ifm_flags)", HERE.flags as i64),
+        ("offsetof(struct if_msghdr, ifm_index)", HERE.index as i64),
+        ("offsetof(struct if_msghdr, ifm_data)", HERE.if_data as i64),
+        ("offsetof(struct if_data, ifi_link_state)", HERE.link_state as i64),
+        ("offsetof(struct if_data, ifi_mtu)", HERE.mtu as i64),
+        #[cfg(target_os = "freebsd")]
+        ("offsetof(struct if_data, ifi_datalen)", IFI_DATALEN as i64),
+        #[cfg(target_os = "openbsd")]
+        ("offsetof(struct ifa_msghdr, ifam_hdrlen)", 4),
+        #[cfg(target_os = "openbsd")]
+        ("offsetof(struct ifa_msghdr, ifam_tableid)", 8),
+        #[cfg(target_os = "freebsd")]
+        ("sizeof(struct ifa_msghdr)", IFA_MSGHDR as i64),
+        ("offsetof(struct ifa_msghdr, ifam_addrs)", HERE.addrs as i64),
+        ("offsetof(struct ifa_msghdr, ifam_index)", HERE.index as i64),
+        ("offsetof(struct if_announcemsghdr, ifan_index)", HERE.ifan_index as i64),
+        ("offsetof(struct if_announcemsghdr, ifan_what)", HERE.ifan_what as i64),
+        ("offsetof(struct if_announcemsghdr, ifan_name)", HERE.ifan_name as i64),
+        ("offsetof(struct sockaddr_dl, sdl_family)", 1),
+        ("offsetof(struct sockaddr_dl, sdl_nlen)", 5),
+        ("offsetof(struct sockaddr_dl, sdl_data)", 8),
+        ("offsetof(struct sockaddr_in, sin_addr)", 4),
+        ("offsetof(struct sockaddr_in6, sin6_addr)", 8),
+    ]
+};

@@ -247,6 +247,11 @@ impl<S: System> Kernel for Table<S> {
         Ok(number)
     }
 
+    fn update_interface(&mut self, interface: &Interface) {
+        let vifs = self.ipv4.vifs.iter_mut().chain(&mut self.ipv6.vifs).flatten();
+        vifs.filter(|v| v.ifindex == interface.ifindex).for_each(|v| v.clone_from(interface));
+    }
+
     fn delete_vif(&mut self, family: Af, ifindex: u32) -> Result<(), Error> {
         let number = self.rows(family).vif(family, ifindex)?;
         let named = self.rows(family).routes.iter().filter(|(_, shape)| shape.names(ifindex));

@@ -9,7 +9,7 @@ use super::Parent;
 use super::validate::{Gravity, Refusal};
 use crate::config::Change;
 use crate::imsg::{DescriptorKind, Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
-use crate::kroute::{FromKernel, Interface, Route, RouteKey, Upcall, UpcallKind};
+use crate::kroute::{FromKernel, Interface, InterfaceChange, Route, RouteKey, Upcall, UpcallKind};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::Af;
 
@@ -308,11 +308,19 @@ impl Parent {
         if let Err(e) = self.setup.monitor.receive(&mut changes) {
             warn!("{e}");
         }
+        self.look_again = self.setup.monitor.look_again().map(|after| now + after);
         let told: Vec<_> = changes.into_iter().filter_map(|c| self.world.change(c)).collect();
-        if told.is_empty() {
-            return;
+        if !told.is_empty() {
+            self.tell_interfaces(told, now);
         }
-        for change in told {
+    }
+
+    /// Tells of interfaces that changed, the kernel's table first: it may have to make a vif anew.
+    pub(super) fn tell_interfaces(&mut self, changes: Vec<InterfaceChange>, now: Tick) {
+        for change in changes {
+            if let InterfaceChange::Present(interface) = &change {
+                self.setup.kernel.update_interface(interface);
+            }
             self.tell(&Notice::Interface(change));
         }
         self.unsettle(now);

@@ -124,6 +124,8 @@ pub struct Parent {
     stopping: Option<Tick>,
     next_reconcile: Tick,
     drifts: Drifts,
+    /// When to ask for interface changes although there are none to read.
+    look_again: Option<Tick>,
     next_warning: Tick,
     unsaid: u32,
     /// How the daemon ends.
@@ -155,6 +157,7 @@ impl Parent {
         world.named = world.config.names();
         let size = reload::size(&world.config)?;
         world.compare(setup.monitor.snapshot().map_err(|e| e.to_string())?);
+        let look_again = setup.monitor.look_again().map(|after| Tick(0) + after);
         Ok(Self {
             verbose: setup.verbose,
             memberships: Memberships::in_table(setup.table),
@@ -175,6 +178,7 @@ impl Parent {
             stopping: None,
             next_reconcile: Tick(0) + RECONCILE_INTERVAL,
             drifts: Drifts::default(),
+            look_again,
             next_warning: Tick(0),
             unsaid: 0,
             exit: None,
@@ -192,7 +196,7 @@ impl Parent {
         if ready.signals {
             self.parent_dispatch_signals(now);
         }
-        if ready.monitor {
+        if ready.monitor || self.look_again.is_some_and(|at| at <= now) {
             self.parent_dispatch_monitor(now);
         }
         if ready.engine {
@@ -231,7 +235,7 @@ impl Parent {
         let kernel = Af::ALL.map(|f| said(f).map(|fd: BorrowedFd<'_>| poll.add(fd, false)));
         let engine =
             self.engine.as_ref().map(|e| poll.add(e.channel.as_fd(), e.channel.wants_write()));
-        let due = [self.supervise_at(), Some(self.next_reconcile), self.stopping];
+        let due = [self.supervise_at(), Some(self.next_reconcile), self.look_again, self.stopping];
         poll.wait(due.into_iter().flatten().min().map(|at| self.clock.until(at)))?;
         Ok(Ready {
             signals: signals.iter().any(|place| poll.readable(*place)),

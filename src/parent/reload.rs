@@ -87,13 +87,14 @@ impl Parent {
         self.tell(&Notice::Config(Box::new(self.world.config.clone())));
         match self.setup.monitor.snapshot() {
             Ok(table) => {
-                for change in self.world.compare(table) {
-                    self.tell(&Notice::Interface(change));
-                }
+                let changes = self.world.compare(table);
+                self.tell_interfaces(changes, now);
             }
-            Err(e) => warn!("{e}"),
+            Err(e) => {
+                warn!("{e}");
+                self.unsettle(now);
+            }
         }
-        self.unsettle(now);
         self.join_control_groups();
         self.next_reconcile = now;
         bound(lines)

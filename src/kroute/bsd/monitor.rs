@@ -3,7 +3,6 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -12,6 +11,7 @@ use super::{abi, os, sysctl};
 use crate::kroute::links::{LinkEvent, Links};
 use crate::kroute::route_message::{Format, RouteMessage};
 use crate::kroute::{Error, Interface, InterfaceChange, Monitor, Options, socket};
+use crate::sys::time::Millis;
 
 /// Octets of waiting messages; more of them are lost, and everything is read anew.
 const RECEIVE_BUFFER: i32 = 256 << 10;
@@ -24,7 +24,7 @@ const MESSAGES_MAX: usize = 1024;
 
 /// How long duplicate address detection takes at least (RFC 4862, section 5.1); the kernels say
 /// nothing at its end.
-const TENTATIVE: Duration = Duration::from_secs(1);
+const TENTATIVE: Millis = Millis(1000);
 
 struct RouteSocket {
     socket: OwnedFd,
@@ -129,7 +129,7 @@ impl Monitor for RouteSocket {
         Ok(())
     }
 
-    fn look_again(&self) -> Option<Duration> {
+    fn look_again(&self) -> Option<Millis> {
         self.tentative.then_some(TENTATIVE)
     }
 }
