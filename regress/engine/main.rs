@@ -1,6 +1,8 @@
 //! The engine's core through its public interface, with virtual time.
 
+mod clauses;
 mod explain;
 mod router;
 mod scenarios;
+mod seen;
 mod state_table;

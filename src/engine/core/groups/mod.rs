@@ -117,6 +117,8 @@ struct Extra<A> {
     /// The next Q(G) lowers the group timer first.
     fresh: bool,
     next_query: Option<Deadline>,
+    /// The next query was put off, and has its turn then.
+    has_turn: bool,
     fixed: Option<Fixed<A>>,
 }
 
@@ -139,6 +141,7 @@ impl<A> Default for Extra<A> {
             queries: 0,
             fresh: false,
             next_query: None,
+            has_turn: false,
             fixed: None,
         }
     }

@@ -2,7 +2,7 @@
 //! 6.6.
 
 use super::hosts::Host;
-use super::{Groups, Rules, SpecificQuery};
+use super::{Extra, Groups, Rules, SpecificQuery};
 use crate::engine::core::deadline::Deadline;
 use crate::engine::core::slot::Slot;
 use crate::imsg::ctl::Mode;
@@ -19,6 +19,24 @@ fn lower(timer: &mut Option<Deadline>, limit: Deadline, now: Tick) {
     if timer.is_some_and(|t| t.left(now) > limit.left(now)) {
         *timer = Some(limit);
     }
+}
+
+/// Keeps what was asked for until the query that was put off can be answered.
+fn put_off<A>(
+    extra: &mut Extra<A>,
+    group_timer: &mut Option<Deadline>,
+    answered: Deadline,
+    now: Tick,
+) {
+    let raise = |timer: &mut Option<Deadline>| {
+        if timer.is_some_and(|t| t.left(now) < answered.left(now)) {
+            *timer = Some(answered);
+        }
+    };
+    if extra.queries > 0 {
+        raise(group_timer);
+    }
+    extra.sources.iter_mut().filter(|s| s.queries > 0).for_each(|s| raise(&mut s.expires));
 }
 
 impl<F: Family> Groups<F> {
@@ -49,7 +67,7 @@ impl<F: Family> Groups<F> {
                 now_due = true;
             }
         }
-        if now_due {
+        if now_due && !extra.has_turn {
             extra.next_query = Some(Deadline::after(now, Millis(0)));
             self.round(now, member, rules);
         }
@@ -61,13 +79,17 @@ impl<F: Family> Groups<F> {
         let group = self.groups[record.group].address;
         let slot = record.slot;
         let Some(extra) = &mut record.extra else { return };
-        let free = &mut self.links[usize::from(slot.0)].1;
-        let ahead = *free - now;
-        if ahead.0 > SPACING.0 * BURST {
-            extra.next_query = Some(Deadline::after(now, Millis(ahead.0 - SPACING.0 * BURST)));
-            return;
+        if !std::mem::take(&mut extra.has_turn) {
+            let free = &mut self.links[usize::from(slot.0)].1;
+            let wait = Millis((*free - now).0.saturating_sub(SPACING.0 * BURST));
+            *free = (*free).max(now) + SPACING;
+            if wait.0 > 0 {
+                extra.has_turn = true;
+                extra.next_query = Some(Deadline::after(now, wait));
+                let answered = Deadline::after(now, Millis(wait.0.saturating_add(rules.lmqi.0)));
+                return put_off(extra, &mut record.group_timer, answered, now);
+            }
         }
-        *free = (*free).max(now) + SPACING;
         let lmqt = rules.lmqt();
         let limit = Deadline::after(now, lmqt);
         if extra.queries > 0 {
@@ -129,6 +151,7 @@ impl<F: Family> Groups<F> {
                 continue;
             };
             (extra.queries, extra.fresh, extra.next_query) = (0, false, None);
+            extra.has_turn = false;
             extra.sources.iter_mut().for_each(|s| (s.queries, s.fresh) = (0, false));
         }
     }
@@ -186,6 +209,6 @@ impl<F: Family> Groups<F> {
     }
 }
 
-fn record_asks<A>(extra: Option<&super::Extra<A>>, now: Tick) -> bool {
+fn record_asks<A>(extra: Option<&Extra<A>>, now: Tick) -> bool {
     extra.and_then(|e| e.next_query).is_some_and(|d| d.due(now))
 }

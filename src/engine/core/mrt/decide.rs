@@ -161,7 +161,11 @@ impl<'a, F: Family> View<'a, F> {
     /// Where a group-keyed kernel is to take the group from, when it was seen on `seen`.
     pub(super) fn parent(&self, source: F::Addr, seen: Slot) -> Slot {
         let is_static = self.statics.best::<F>(self.group, source, seen).is_some();
-        match self.upstream {
+        let is_asked = |slot: &Slot| {
+            let link = self.world.links.get(*slot);
+            link.is_some_and(|l| !l.is_boundary(self.group) && l.permits(self.group, None))
+        };
+        match self.upstream.filter(is_asked) {
             Some(upstream) if !is_static && !self.member_links().is_empty() => upstream,
             Some(_) | None => seen,
         }

@@ -1,0 +1,345 @@
+//! What the querier sends: General Queries, specific ones, and those of older versions.
+
+use mcast_proxy::imsg::Notice;
+use mcast_proxy::kroute::Interface;
+use mcast_proxy::kroute::fake::Behaviour;
+use mcast_proxy::sys::time::Millis;
+use mcast_proxy::wire::RecordType::{Allow, Block, IsEx, IsIn, ToEx, ToIn};
+use mcast_proxy::wire::{Af, QuerySpec, ReportBuilder, Sender};
+
+use super::{network, plain, protocol, sources};
+use crate::router::{DOWN, DOWN2, Net, Router, UP, interface, spec};
+
+scenarios! {
+    startup_queries_then_one_an_interval
+    a_general_query_carries_the_values_of_the_link
+    a_link_that_comes_up_again_starts_anew
+    no_queries_without_an_address
+    a_shutdown_says_nothing_downstream
+    a_leave_is_queried_as_often_as_the_last_member_query_count
+    a_member_s_answer_raises_the_timer_again
+    a_second_leave_joins_the_running_series
+    sources_are_queried_and_long_timers_carry_the_s_flag
+    current_state_is_never_queried
+    long_lists_of_sources_are_split
+    specific_queries_are_at_most_200_a_second
+    queries_of_an_older_version_have_its_format
+    an_older_version_has_no_source_queries
+    an_igmpv1_router_ignores_leaves
+    an_older_querier_is_followed_in_igmp
+    queriers_of_another_version_are_warned_of
+    source_specific_groups_need_the_newest_version
+}
+
+/// RFC 9776, sections 8.6 and 8.7: two queries a quarter of the interval apart, then the interval.
+fn startup_queries_then_one_an_interval<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    let mut counts = Vec::new();
+    for time in [0, 31_249, 1, 93_700, 31_400] {
+        router.pass(Millis(time));
+        counts.push(router.said::<F>(DOWN).len());
+    }
+    assert_eq!(counts, [1, 0, 1, 0, 1]);
+    assert!(router.said::<F>(UP).is_empty(), "an upstream has no router part");
+}
+
+/// RFC 9776, sections 4.1.1, 4.1.6 and 4.1.7; the codes are those of section 4.1.1.
+fn a_general_query_carries_the_values_of_the_link<F: Net>(system: Behaviour) {
+    let words = "query-interval 200\nquery-response-interval 20\nrobustness 3";
+    let mut router = Router::on(system, &network::<F>(words, "", ""));
+    let (_, query) = router
+        .sent
+        .iter()
+        .find(|(_, t)| t.ifindex == DOWN && Af::of(t.destination) == F::AF)
+        .unwrap();
+    let message = if F::AF == Af::Ip4 { &query.bytes[24..] } else { &query.bytes[..] };
+    // QRV 3, QQIC 0x89 = 200 s, no sources; 20 s are 200 tenths, code 0x89, or 20000 ms.
+    let tail = [3, 0x89, 0, 0];
+    if F::AF == Af::Ip4 {
+        assert_eq!((message[1], &message[4..8], &message[8..]), (0x89, &[0; 4][..], &tail[..]));
+    } else {
+        assert_eq!((&message[4..6], &message[24..]), (&20_000_u16.to_be_bytes()[..], &tail[..]));
+    }
+    assert_eq!(router.said::<F>(DOWN), ["general"]);
+}
+
+/// RFC 9776, section 6.6.2: a router that starts on a link queries at once.
+fn a_link_that_comes_up_again_starts_anew<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.pass(Millis(50_000));
+    router.said::<F>(DOWN);
+    router.carrier(DOWN, false);
+    router.pass(Millis(300_000));
+    assert!(router.said::<F>(DOWN).is_empty());
+    router.carrier(DOWN, true);
+    assert_eq!(router.said::<F>(DOWN).len(), 1);
+    router.pass(Millis(31_250));
+    assert_eq!(router.said::<F>(DOWN).len(), 1);
+    assert_eq!(router.said::<F>(DOWN2).len(), 4, "the other link is not touched");
+}
+
+/// RFC 9776, section 4.1.13 and RFC 9777, section 5.1.14: a query comes from an address of the
+/// link, in IPv6 a link-local one.
+fn no_queries_without_an_address<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.said::<F>(DOWN);
+    let usable = |a: std::net::IpAddr| match a {
+        std::net::IpAddr::V4(_) => false,
+        std::net::IpAddr::V6(a) => !a.is_unicast_link_local(),
+    };
+    let mut bare = interface(DOWN);
+    bare.addresses.retain(|a| usable(a.address));
+    router.comes(Interface { ..bare });
+    router.pass(Millis(300_000));
+    assert!(router.said::<F>(DOWN).is_empty());
+    router.comes(interface(DOWN));
+    assert_eq!(router.said::<F>(DOWN), ["general"]);
+}
+
+/// RFC 9776, section 6: the router part keeps quiet when it ends; its hosts' state ages out.
+fn a_shutdown_says_nothing_downstream<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.said::<F>(DOWN);
+    router.parent(Notice::Shutdown);
+    router.pass(Millis(2000));
+    assert!(router.said::<F>(DOWN).is_empty());
+}
+
+/// RFC 9776, sections 6.6.3.1, 8.9 and 8.10: Q(G) at once and again after the last member query
+/// interval; the group goes after the last member query time.
+fn a_leave_is_queried_as_often_as_the_last_member_query_count<F: Net>(system: Behaviour) {
+    let words = "last-member-query-interval 2\nlast-member-query-count 3";
+    let mut router = Router::on(system, &network::<F>("", "", words));
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.said::<F>(DOWN);
+    let start = router.now;
+    router.report::<F>(DOWN, 5, ToIn, &[]);
+    router.pass(Millis(10_000));
+    let said = router.said_at::<F>(DOWN);
+    let times: Vec<u32> = said.iter().map(|(at, _)| (*at - start).0 / 100).collect();
+    assert_eq!(times, [0, 20, 40]);
+    assert!(said.iter().all(|(_, said)| said == &["Q(G)"]), "{said:?}");
+    assert_eq!(router.state::<F>("down0"), "none");
+}
+
+/// RFC 9776, section 6.4.2: the timer is lowered to the last member query time, and a report raises
+/// it again; its later queries carry the S flag, and data flows all the time.
+fn a_member_s_answer_raises_the_timer_again<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.flow::<F>(UP, F::SOURCE);
+    router.said::<F>(DOWN);
+    router.report::<F>(DOWN, 6, ToIn, &[]);
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(2)");
+    assert_eq!(router.said::<F>(DOWN), ["Q(G)"]);
+    router.pass(Millis(500));
+    assert_eq!(router.data::<F>(UP, F::SOURCE), [DOWN]);
+    router.report::<F>(DOWN, 5, IsEx, &[]);
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270)");
+    router.pass(Millis(5000));
+    assert_eq!(router.said::<F>(DOWN), ["Q(G) S"]);
+    assert_eq!(router.data::<F>(UP, F::SOURCE), [DOWN]);
+}
+
+/// RFC 9776, section 6.6.3.1: there is one series of queries for a group.
+fn a_second_leave_joins_the_running_series<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.said::<F>(DOWN);
+    for host in 5..9 {
+        router.report::<F>(DOWN, host, ToIn, &[]);
+        router.pass(Millis(100));
+    }
+    assert_eq!(router.said::<F>(DOWN), ["Q(G)"]);
+    router.pass(Millis(700));
+    assert_eq!(router.said::<F>(DOWN), ["Q(G)"]);
+    router.pass(Millis(10_000));
+    assert_eq!(router.said::<F>(DOWN), ["Q(G)"], "the count began anew, once");
+}
+
+/// RFC 9776, section 6.6.3.2: two messages, the sources whose timers are above the last member query
+/// time in the one with the S flag.
+fn sources_are_queried_and_long_timers_carry_the_s_flag<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1, 2, 3]));
+    router.said::<F>(DOWN);
+    router.report::<F>(DOWN, 5, Block, &sources::<F>(&[1, 2, 9]));
+    assert_eq!(router.said::<F>(DOWN), ["Q(G,1,2)"]);
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:2 2:2 3:270");
+    router.pass(Millis(500));
+    router.report::<F>(DOWN, 6, IsIn, &sources::<F>(&[2]));
+    router.pass(Millis(600));
+    assert_eq!(router.said::<F>(DOWN), ["Q(G,2) S", "Q(G,1)"]);
+    router.pass(Millis(1000));
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 2:269 3:268");
+}
+
+/// RFC 9776, section 6.4.1: a current-state record asks for no query, nor does an empty set.
+fn current_state_is_never_queried<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.said::<F>(DOWN);
+    router.report::<F>(DOWN, 5, IsIn, &sources::<F>(&[1, 2]));
+    router.report::<F>(DOWN, 5, IsEx, &sources::<F>(&[2, 3]));
+    router.report::<F>(DOWN, 5, IsIn, &sources::<F>(&[1]));
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.pass(Millis(5000));
+    assert!(router.said::<F>(DOWN).is_empty());
+}
+
+/// RFC 9776, section 4.1.8 and RFC 9777, section 5.1.10: 366 and 89 sources fit in 1500 octets.
+fn long_lists_of_sources_are_split<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("", "", ""));
+    let bits = |n: u32| match F::AF {
+        Af::Ip4 => std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(0xc633_0000 + n)),
+        Af::Ip6 => std::net::IpAddr::from(std::net::Ipv6Addr::from_bits(
+            (0x2001_0db8 << 96) + u128::from(n),
+        )),
+    };
+    let many: Vec<F::Addr> =
+        (1..=400).filter_map(|n| mcast_proxy::wire::Address::from_ip(bits(n))).collect();
+    router.report::<F>(DOWN, 5, Allow, &many);
+    router.said::<F>(DOWN);
+    router.report::<F>(DOWN, 5, ToIn, &[]);
+    let sizes: Vec<usize> = router.said::<F>(DOWN).iter().map(|s| s.matches(',').count()).collect();
+    let expected: &[usize] = if F::AF == Af::Ip4 { &[366, 34] } else { &[89, 89, 89, 89, 44] };
+    assert_eq!(sizes, expected);
+}
+
+/// A storm of leaves: queries go out in order, and the timers run from there.
+fn specific_queries_are_at_most_200_a_second<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    let source = F::address(DOWN, 5);
+    let all = |router: &mut Router, kind| {
+        let mut report = ReportBuilder::<F>::new(Sender { ifindex: DOWN, source, mtu: 9000 });
+        (1..=250).for_each(|n| report.push(kind, F::group(n), &[]));
+        report.finish().into_iter().for_each(|m| router.deliver::<F>(source, m));
+    };
+    all(&mut router, ToEx);
+    router.said::<F>(DOWN);
+    all(&mut router, ToIn);
+    let first = router.said::<F>(DOWN).len();
+    assert!((1..=41).contains(&first), "{first}");
+    router.pass(Millis(500));
+    let half = router.said::<F>(DOWN).len();
+    assert!((90..=110).contains(&half), "{half} in half a second");
+    assert_eq!(router.groups().len(), 250, "the last ones were not asked for yet");
+    router.pass(Millis(5000));
+    assert_eq!(router.said::<F>(DOWN).len(), 500 - first - half);
+    assert!(router.groups().is_empty());
+}
+
+/// RFC 9776, section 7.3.1, RFC 2236, section 2, RFC 2710, section 3: lengths and response times of the
+/// older versions.
+fn queries_of_an_older_version_have_its_format<F: Net>(system: Behaviour) {
+    for version in 1..F::LAYOUT.newest {
+        let words = format!("{} {version}", F::VERSION);
+        let mut router = Router::on(system, &network::<F>("", "", &words));
+        let (_, query) = router
+            .sent
+            .iter()
+            .find(|(_, t)| t.ifindex == DOWN && Af::of(t.destination) == F::AF)
+            .unwrap();
+        match (F::AF, version) {
+            (Af::Ip4, 1) => assert_eq!((query.bytes.len(), query.bytes[25]), (24 + 8, 0)),
+            (Af::Ip4, _) => assert_eq!((query.bytes.len(), query.bytes[25]), (24 + 8, 100)),
+            (Af::Ip6, _) => {
+                assert_eq!((query.bytes.len(), &query.bytes[4..6]), (24, &[0x27, 0x10][..]));
+            }
+        }
+        assert_eq!(router.said::<F>(DOWN), [format!("general v{version}")]);
+        assert_eq!(router.link::<F>("down0").version, version);
+    }
+}
+
+/// RFC 9776, section 7.3.1: what has no query in the older version is left to the timers.
+fn an_older_version_has_no_source_queries<F: Net>(system: Behaviour) {
+    let words = format!("{} {}", F::VERSION, F::OLD);
+    let mut router = Router::on(system, &network::<F>("", "", &words));
+    router.report::<F>(DOWN, 5, IsIn, &sources::<F>(&[1, 2]));
+    router.said::<F>(DOWN);
+    router.report::<F>(DOWN, 5, Block, &sources::<F>(&[1]));
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270 2:270");
+    router.report::<F>(DOWN, 5, ToEx, &sources::<F>(&[]));
+    router.report::<F>(DOWN, 5, ToIn, &sources::<F>(&[1]));
+    assert_eq!(router.said::<F>(DOWN), [format!("Q(G) v{}", F::OLD)]);
+    router.pass(Millis(2100));
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:268");
+}
+
+/// RFC 9776, section 7.3.1: no specific queries either.
+fn an_igmpv1_router_ignores_leaves<F: Net>(system: Behaviour) {
+    let words = format!("{} 1\nfast-leave immediate", F::VERSION);
+    let mut router = Router::on(system, &network::<F>("", "", &words));
+    router.old::<F>(DOWN, 5, F::OLD);
+    router.said::<F>(DOWN);
+    router.old::<F>(DOWN, 5, 0);
+    let state = router.state::<F>("down0");
+    if F::AF == Af::Ip4 {
+        assert_eq!(state, "EXCLUDE(270)");
+    } else {
+        assert_eq!(state, "none", "MLDv1 has a leave");
+    }
+    assert!(router.said::<F>(DOWN).is_empty());
+}
+
+fn older<F: Net>() -> QuerySpec<'static, F> {
+    QuerySpec { version: F::OLD, ..spec(mcast_proxy::wire::Address::UNSPECIFIED) }
+}
+
+/// RFC 9776, section 6.6.2: the lowest version on the link; RFC 9777, section 8.3.1: that is for the
+/// administrator to assure.
+fn an_older_querier_is_followed_in_igmp<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.said::<F>(DOWN);
+    router.ask::<F>(DOWN, F::address(DOWN, 99), &older());
+    router.pass(Millis(31_250));
+    let followed = if F::AF == Af::Ip4 { "general v2" } else { "general" };
+    assert_eq!(router.said::<F>(DOWN), [followed]);
+    router.pass(Millis(230_000));
+    router.said::<F>(DOWN);
+    router.pass(Millis(125_000));
+    assert_eq!(router.said::<F>(DOWN), ["general"], "260 s after it was heard");
+}
+
+/// RFC 9776, section 7.3.1 and RFC 9777, section 8.3.1: rate-limited.
+fn queriers_of_another_version_are_warned_of<F: Net>(system: Behaviour) {
+    let words = format!("{} {}", F::VERSION, F::OLD);
+    let mut router = Router::on(system, &network::<F>("", "", &words));
+    let (newest, old) = (F::LAYOUT.newest, F::OLD);
+    let from = F::address(DOWN, 99);
+    let lines = |router: &Router, link: &str| {
+        router.lines.iter().filter(|l| l.starts_with(link)).cloned().collect::<Vec<_>>()
+    };
+    for _ in 0..100 {
+        router.query::<F>(DOWN, 99, mcast_proxy::wire::Address::UNSPECIFIED);
+        router.ask::<F>(DOWN2, F::address(DOWN2, 99), &older());
+        router.pass(Millis(5000));
+    }
+    let name = protocol::<F>();
+    let newer = lines(&router, "down0");
+    assert_eq!(newer.len(), 1, "{newer:?}");
+    assert!(
+        newer[0].contains(&format!(
+            "{from} queries with {name}v{newest}, {} here is {old}",
+            F::VERSION
+        ))
+    );
+    let older = lines(&router, "down1");
+    assert_eq!(older.len(), 1, "{older:?}");
+    assert!(
+        older[0].contains(&format!("queries with {name}v{old}, {} here is {newest}", F::VERSION))
+    );
+}
+
+/// RFC 4604, section 2.2: no source-specific traffic where an older version is spoken.
+fn source_specific_groups_need_the_newest_version<F: Net>(system: Behaviour) {
+    let words = format!("{} {}", F::VERSION, F::OLD);
+    let mut router = Router::on(system, &network::<F>("", "", &words));
+    router.record::<F>(DOWN, F::address(DOWN, 5), Allow, F::SSM, &[F::SOURCE]);
+    router.record::<F>(DOWN2, F::address(DOWN2, 5), Allow, F::SSM, &[F::SOURCE]);
+    assert_eq!(router.groups().len(), 1);
+    assert_eq!(router.discarded::<F>("down0", "ssm-older-version"), 1);
+    router.data_to::<F>(UP, F::SOURCE, F::SSM);
+    assert_eq!(router.data_to::<F>(UP, F::SOURCE, F::SSM), [DOWN2]);
+}
