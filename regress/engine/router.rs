@@ -129,7 +129,9 @@ pub(crate) enum Cannot {
 }
 
 impl Cannot {
-    fn on(self, kernel: &Capabilities) -> bool {
+    /// Whether it is so on this system.
+    pub(crate) fn is_so(self, system: Behaviour) -> bool {
+        let kernel: Capabilities = system.capabilities(Af::Ip4);
         match self {
             Self::TellSources => kernel.key == MfcKey::Group,
             Self::Wait => !kernel.queues_unresolved,
@@ -148,8 +150,8 @@ pub(crate) fn holds<T: PartialEq + std::fmt::Debug>(
     cannot: Cannot,
     instead: T,
 ) {
-    let excused = cannot.on(&system.capabilities(Af::Ip4));
-    let (expected, why) = if excused { (instead, Some(cannot)) } else { (clause, None) };
+    let (expected, why) =
+        if cannot.is_so(system) { (instead, Some(cannot)) } else { (clause, None) };
     assert_eq!(found, expected, "{system:?}, {why:?}");
 }
 

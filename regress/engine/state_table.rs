@@ -99,3 +99,59 @@ fn every_row_of_the_table() {
         assert_eq!(&run(*mode, *kind, list), expected, "row {row}: {kind:?} {list:?}");
     }
 }
+
+/// The row as the RFC has it: old state, record, new state, actions.
+const RFC: &[[&str; 4]] = &[
+    ["INCLUDE (A)", "IS_IN (B)", "INCLUDE (A+B)", "(B)=GMI"],
+    ["INCLUDE (A)", "IS_EX (B)", "EXCLUDE (A*B,B-A)", "(B-A)=0 Delete (A-B) Group Timer=GMI"],
+    ["EXCLUDE (X,Y)", "IS_IN (A)", "EXCLUDE (X+A,Y-A)", "(A)=GMI"],
+    [
+        "EXCLUDE (X,Y)",
+        "IS_EX (A)",
+        "EXCLUDE (A-Y,Y*A)",
+        "(A-X-Y)=GMI Delete (X-A) Delete (Y-A) Group Timer=GMI",
+    ],
+    ["INCLUDE (A)", "ALLOW (B)", "INCLUDE (A+B)", "(B)=GMI"],
+    ["INCLUDE (A)", "BLOCK (B)", "INCLUDE (A)", "Send Q(G,A*B)"],
+    [
+        "INCLUDE (A)",
+        "TO_EX (B)",
+        "EXCLUDE (A*B,B-A)",
+        "(B-A)=0 Delete (A-B) Send Q(G,A*B) Group Timer=GMI",
+    ],
+    ["INCLUDE (A)", "TO_IN (B)", "INCLUDE (A+B)", "(B)=GMI Send Q(G,A-B)"],
+    ["EXCLUDE (X,Y)", "ALLOW (A)", "EXCLUDE (X+A,Y-A)", "(A)=GMI"],
+    ["EXCLUDE (X,Y)", "BLOCK (A)", "EXCLUDE (X+(A-Y),Y)", "(A-X-Y)=Group Timer Send Q(G,A-Y)"],
+    [
+        "EXCLUDE (X,Y)",
+        "TO_EX (A)",
+        "EXCLUDE (A-Y,Y*A)",
+        "(A-X-Y)=Group Timer Delete (X-A) Delete (Y-A) Send Q(G,A-Y) Group Timer=GMI",
+    ],
+    ["EXCLUDE (X,Y)", "TO_IN (A)", "EXCLUDE (X+A,Y-A)", "(A)=GMI Send Q(G,X-A) Send Q(G)"],
+];
+
+/// `state_table.txt`: what the code does, each row under that of the RFC.
+#[test]
+fn the_table_is_printed_beside_the_rfc() {
+    let mut text = String::from(
+        "RFC 9776, section 6.4, and RFC 9777, section 7.4. Of each row: the RFC's words, then what the\n\
+         code does with a list that has each kind of source, with an empty one and with a new source.\n\
+         \n\
+         INCLUDE ({1,2}), source timers 100 s; EXCLUDE ({1,2},{3,4}), the same and the group timer 50 s.\n\
+         1:100 is source 1 with 100 s left, G the group membership interval, 3:0 an excluded source,\n\
+         GT the group timer.\n",
+    );
+    for (row, (rfc, (_, mode, kind, list, _))) in RFC.iter().zip(TABLE).enumerate() {
+        let [old, record, new, actions] = rfc;
+        write!(text, "\n{:2}  {old:14} {record:10} -> {new:20} {actions}\n", row + 1).unwrap();
+        for list in [*list, &[], &[9]] {
+            let names: Vec<String> = list.iter().map(u8::to_string).collect();
+            let names = format!("{{{}}}", names.join(","));
+            let before = record.split_whitespace().next().unwrap();
+            writeln!(text, "    {:14} {before} {names:9} -> {}", "", run(*mode, *kind, list))
+                .unwrap();
+        }
+    }
+    expect_test::expect_file!["./state_table.txt"].assert_eq(&text);
+}
