@@ -29,6 +29,9 @@ impl Outside for Spawner {
     fn syslog(&mut self) -> Option<OwnedFd> {
         None
     }
+    fn packet_socket(&self, family: Af, _: u32) -> Result<(DescriptorKind, OwnedFd), String> {
+        Err(format!("{family} stays off here"))
+    }
     fn transmit(&self, _: BorrowedFd<'_>, _: &Transmit) -> io::Result<()> {
         Ok(())
     }

@@ -183,33 +183,56 @@ fn roles_swapped() {
     });
 }
 
-/// A family is switched off and on; the other one goes on.
+/// A family is off at the start and is switched on, off and on again; the other one goes on.
 #[test]
-fn family_off_and_on() {
+fn family_on_and_off() {
     live(|| {
         let (network, text) = (Network::new(), configuration(""));
-        let daemon = Daemon::start(&network.router, &text);
+        let without = text.replace("ipv6 yes", "ipv6 no");
+        let daemon = Daemon::start(&network.router, &without);
         let [four, six] = ["239.1.2.3", "ff15::1:2:3"].map(ip);
         let mut receiver = Receiver::join(&network.receivers[0], "eth0", four);
         let mut other = Receiver::join(&network.receivers[0], "eth0", six);
         let flow = Sender::new(&network.source, "eth0", source(four, 2), four).flow(100);
         wait_for("the flow arrives", || (!receiver.got().is_empty()).then_some(()));
-
-        daemon.rewrite(&text.replace("ipv6 yes", "ipv6 no"));
-        daemon.order(&["reload"]);
-        wait_for("no mif is left", || {
-            (network.router.proc_net("ip6_mr_vif").lines().count() == 1).then_some(())
-        });
-        daemon.rewrite(&text);
-        daemon.order(&["reload"]);
-        wait_for("the group of IPv6 is known again", || {
-            daemon.rows("groups", |row| row["group"] == six.to_string()).pop()
-        });
-        Sender::new(&network.source, "eth0", source(six, 2), six).send(4);
-        wait_for("data of IPv6", || (other.got() == [0, 1, 2, 3]).then_some(()));
-
+        let mut sender = Sender::new(&network.source, "eth0", source(six, 2), six);
+        for last in [3, 7] {
+            assert_eq!(daemon.show("status")["ipv6"], false);
+            daemon.rewrite(&text);
+            daemon.order(&["reload"]);
+            wait_for("the group of IPv6 is known", || {
+                daemon.rows("groups", |row| row["group"] == six.to_string()).pop()
+            });
+            sender.send(4);
+            wait_for("data of IPv6", || (other.got().last() == Some(&last)).then_some(()));
+            daemon.rewrite(&without);
+            daemon.order(&["reload"]);
+            wait_for("no mif is left", || {
+                (network.router.proc_net("ip6_mr_vif").lines().count() == 1).then_some(())
+            });
+        }
         let end = flow.stop().sent();
         wait_for("the last datagram", || (receiver.got().last() == Some(&(end - 1))).then_some(()));
         assert!(receiver.got().windows(2).all(|two| two[0] + 1 == two[1]), "a gap in IPv4");
+        assert_eq!(other.got(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    });
+}
+
+/// A family whose routing another program has is not switched on, and nothing changes.
+#[test]
+fn family_of_another_program_stays_off() {
+    live(|| {
+        let (network, text) = (Network::new(), configuration(""));
+        let six = text.replace("ipv6 yes", "ipv4 no\nipv6 yes");
+        let four = text.replace("ipv6 yes", "ipv6 no");
+        let other = Daemon::start_as(&network.router, "other", &[], &six);
+        let daemon = Daemon::start(&network.router, &four);
+        daemon.rewrite(&text);
+        let refused = daemon.ctl(&["reload"]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("ipv6: ") && said.contains("held by another program"), "{said}");
+        assert_eq!(daemon.show("status")["ipv6"], false);
+        assert!(other.order(&["show", "status"]).contains("ipv6"));
     });
 }

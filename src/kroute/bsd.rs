@@ -49,7 +49,8 @@ pub(super) struct Bsd {
 }
 
 pub(super) fn open(options: &Options) -> Result<Bsd, Error> {
-    let sockets = RoutingSockets::open(options, |family| open_routing(family, options.table))?;
+    let mut sockets = RoutingSockets::default();
+    sockets.open(options, open_routing)?;
     Ok(Bsd { sockets })
 }
 
@@ -84,6 +85,10 @@ fn primary(interface: &Interface) -> Option<Ipv4Addr> {
 }
 
 impl System for Bsd {
+    fn open(&mut self, options: &Options) -> Result<(), Error> {
+        self.sockets.open(options, open_routing)
+    }
+
     fn capabilities(&self, family: Af) -> Capabilities {
         os::capabilities(family)
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Capabilities, Entry, Error, Installed, Interface, InterfaceChange, Kernel, MfcKey, Monitor,
-    Output, Received, RouteKey, System, Table, UpcallKind,
+    Options, Output, Received, RouteKey, System, Table, UpcallKind,
 };
 use crate::wire::Af;
 
@@ -453,6 +453,10 @@ impl Fake {
 struct FakeSystem(Fake);
 
 impl System for FakeSystem {
+    fn open(&mut self, _options: &Options) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn capabilities(&self, family: Af) -> Capabilities {
         self.0.lock().behaviour.capabilities(family)
     }

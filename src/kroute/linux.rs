@@ -48,13 +48,9 @@ pub(super) fn open(options: &Options) -> Result<Linux, Error> {
     let netlink = || Netlink::open(0).map_err(Error::system("open a netlink socket"));
     let table = options.table;
     let rules = (table != 0).then(|| Ok::<_, Error>(Rules::new(table, netlink()?))).transpose()?;
-    Ok(Linux {
-        sockets: RoutingSockets::open(options, |family| open_routing(family, table))?,
-        table,
-        rules,
-        netlink: netlink()?,
-        packet: vec![0; PACKET_MAX],
-    })
+    let mut sockets = RoutingSockets::default();
+    sockets.open(options, open_routing)?;
+    Ok(Linux { sockets, table, rules, netlink: netlink()?, packet: vec![0; PACKET_MAX] })
 }
 
 /// A table is no place for sockets here.
@@ -114,6 +110,10 @@ fn filter(fd: BorrowedFd<'_>, family: Af) -> Result<(), Error> {
 }
 
 impl System for Linux {
+    fn open(&mut self, options: &Options) -> Result<(), Error> {
+        self.sockets.open(options, open_routing)
+    }
+
     fn capabilities(&self, _family: Af) -> Capabilities {
         Capabilities {
             key: MfcKey::SourceGroup,

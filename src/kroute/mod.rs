@@ -8,7 +8,7 @@
 //!
 //! | function | Linux | OpenBSD, FreeBSD |
 //! | --- | --- | --- |
-//! | [`open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`; `MRT6_*` | `SO_RTABLE`, `MRT_INIT`, `MRT_ASSERT`; `MRT6_INIT`, `MRT6_PIM` |
+//! | [`open`], [`Kernel::open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`; `MRT6_*` | `SO_RTABLE`, `MRT_INIT`, `MRT_ASSERT`; `MRT6_INIT`, `MRT6_PIM` |
 //! | [`Kernel::add_vif`] | `MRT_ADD_VIF` by index, `MRT6_ADD_MIF`; `RTM_NEWRULE` for a table | `MRT_ADD_VIF` by address, `MRT6_ADD_MIF` |
 //! | [`Kernel::delete_vif`] | `MRT_DEL_VIF`, `MRT6_DEL_MIF`; `RTM_DELRULE` | `MRT_DEL_VIF`, `MRT6_DEL_MIF` |
 //! | [`Kernel::set_route`] | `MRT_ADD_MFC`, `MRT6_ADD_MFC` | the same; OpenBSD: `MRT_DEL_MFC` first when the incoming interface changes |
@@ -70,6 +70,9 @@ pub const ABI: &[&[crate::sys::abi::Fact]] = abi::ABI;
 
 /// What kernel multicast routing offers to one process.
 pub trait Kernel: Send {
+    /// Takes the routing of families that are not open yet.
+    fn open(&mut self, options: &Options) -> Result<(), Error>;
+
     /// What the kernel can do in this family.
     fn capabilities(&self, family: Af) -> Capabilities;
 

@@ -40,16 +40,22 @@ pub(super) const fn numbers(family: Af) -> Numbers {
 }
 
 /// The routing sockets; a family that is off has none.
+#[derive(Default)]
 pub(super) struct RoutingSockets([Option<OwnedFd>; 2]);
 
 impl RoutingSockets {
-    /// Opens those that are wanted.
+    /// Opens those that are wanted and not open yet.
     pub(super) fn open(
+        &mut self,
         options: &Options,
-        open: impl Fn(Af) -> Result<OwnedFd, Error>,
-    ) -> Result<Self, Error> {
-        let wanted = |family| options.has(family).then(|| open(family)).transpose();
-        Ok(Self([wanted(Af::Ip4)?, wanted(Af::Ip6)?]))
+        open: impl Fn(Af, u32) -> Result<OwnedFd, Error>,
+    ) -> Result<(), Error> {
+        for (family, socket) in Af::ALL.into_iter().zip(&mut self.0) {
+            if options.has(family) && socket.is_none() {
+                *socket = Some(open(family, options.table)?);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn get(&self, family: Af) -> Option<BorrowedFd<'_>> {

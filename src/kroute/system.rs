@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
-use super::{Capabilities, Interface, Output, RouteKey, UpcallKind};
+use super::{Capabilities, Error, Interface, Options, Output, RouteKey, UpcallKind};
 use crate::wire::Af;
 
 /// A forwarding entry by vif numbers.
@@ -61,6 +61,9 @@ pub enum Received {
 
 /// A system's multicast routing, call by call. [`Table`](super::Table) makes the rest of it.
 pub trait System: Send {
+    /// Takes the routing of families that are not open yet.
+    fn open(&mut self, options: &Options) -> Result<(), Error>;
+
     /// What it can do in this family.
     fn capabilities(&self, family: Af) -> Capabilities;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::shadow::{Shadow, Shape};
 use super::{
     Capabilities, Drift, Entry, Error, FromKernel, Installed, Interface, Kernel, MAX_ROUTES,
-    MfcKey, Output, RECEIVE_MAX, Received, Route, RouteCount, RouteKey, System, Upcall, UpcallKind,
+    MfcKey, Options, Output, RECEIVE_MAX, Received, Route, RouteCount, RouteKey, System, Upcall,
+    UpcallKind,
 };
 use crate::wire::Af;
 
@@ -223,6 +224,10 @@ fn is_sender(source: IpAddr) -> bool {
 }
 
 impl<S: System> Kernel for Table<S> {
+    fn open(&mut self, options: &Options) -> Result<(), Error> {
+        self.system.open(options)
+    }
+
     fn capabilities(&self, family: Af) -> Capabilities {
         self.system.capabilities(family)
     }

@@ -53,6 +53,11 @@ pub trait Outside {
     fn tell(&mut self, state: State<'_>);
     /// A new connection to syslogd, when that was restarted.
     fn syslog(&mut self) -> Option<OwnedFd>;
+    /// Opens the raw socket of a family that is switched on.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, for the user.
+    fn packet_socket(&self, family: Af, table: u32) -> Result<(DescriptorKind, OwnedFd), String>;
     /// Sends a packet on a raw socket for an engine that cannot.
     ///
     /// # Errors
@@ -271,12 +276,12 @@ impl Parent {
     fn look_after(&mut self) {
         self.reconcile();
         if let Some(socket) = self.setup.outside.syslog() {
-            self.replace_syslog(socket);
+            self.give(DescriptorKind::Syslog, socket);
         }
     }
 
-    fn replace_syslog(&mut self, socket: OwnedFd) {
-        let kind = DescriptorKind::Syslog;
+    /// Gives the engine, and those after it, another descriptor of the kind.
+    fn give(&mut self, kind: DescriptorKind, socket: OwnedFd) {
         if let Some(engine) = &mut self.engine
             && let Err(e) = engine.channel.send(&Notice::Descriptor(kind), Some(socket.as_fd()))
         {

@@ -8,6 +8,8 @@ use crate::config::model::{Config, Pattern, Statement};
 use crate::config::{self, Change, Disk};
 use crate::imsg::frame::{self, MAX_FRAME_FROM_PARENT};
 use crate::imsg::{Notice, Order};
+use crate::kroute::Options;
+use crate::sys::sandbox::{self, Use};
 use crate::sys::service::State;
 use crate::sys::time::Tick;
 use crate::wire::Af;
@@ -54,23 +56,41 @@ impl Parent {
         }
     }
 
-    fn read_again(&self) -> Result<Fresh, Vec<String>> {
+    fn read_again(&mut self) -> Result<Fresh, Vec<String>> {
         let setup = &self.setup;
         let mut files = Disk { folders: Some(setup.folders.clone()) };
         let loaded = config::load_from(&mut files, &setup.config_file, &setup.macros)
             .map_err(|e| e.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
-        for (family, wanted) in Af::ALL.into_iter().zip(loaded.config.families()) {
-            if wanted && !self.world.has(family) {
-                return Err(vec![format!("{family} was off at start: restart to enable it")]);
-            }
-        }
         let mut config = loaded.config;
         let named = config.names();
         let (mut changes, mut told) = (self.changes.clone(), loaded.warnings);
         let refuse = |statement: &Statement| validate::check_statement(&named, statement);
         told.extend(config::keep_run_time(&mut config, &mut changes, refuse));
         let size = size(&config).map_err(|e| vec![e])?;
+        self.switch_on(config.families()).map_err(|e| vec![e])?;
         Ok(Fresh { config, size, named, changes, told })
+    }
+
+    /// Takes the routing of families that were off so far. One that is switched off is kept: an engine
+    /// may still ask about it.
+    fn switch_on(&mut self, wanted: [bool; 2]) -> Result<(), String> {
+        for (family, _) in Af::ALL.into_iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+            if self.world.has(family) {
+                continue;
+            }
+            let only = Af::ALL.map(|other| other == family);
+            let options = Options { table: self.setup.table, families: only };
+            let (kind, socket) = self.setup.outside.packet_socket(family, options.table)?;
+            self.setup.kernel.open(&options).map_err(|e| e.to_string())?;
+            if let Some(routing) = self.setup.kernel.descriptor(family) {
+                sandbox::limit(routing, Use::Routing).map_err(|e| e.to_string())?;
+            }
+            for (open, on) in self.world.families.iter_mut().zip(only) {
+                *open |= on;
+            }
+            self.give(kind, socket);
+        }
+        Ok(())
     }
 
     /// Returns what changed, a line each.

@@ -95,7 +95,9 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
     let (control, pid) = (said.control_socket(), paths::pid_file(&said.identity));
     let (listener, _removed) = sockets::listen(&control, user.1)?;
     let _pid = sockets::write_pid(&pid)?;
-    let mut descriptors = packet_sockets(&options)?;
+    let on = Af::ALL.into_iter().filter(|family| options.has(*family));
+    let sockets = on.map(|family| packet_socket(family, said.table));
+    let mut descriptors = sockets.collect::<Result<Vec<_>, _>>()?;
     descriptors.push((DescriptorKind::Control, listener));
     let routing = Af::ALL.into_iter().filter_map(|f| kernel.descriptor(f));
     let limited = routing.map(|fd| (fd, Use::Routing));
@@ -122,7 +124,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         removable: folders([&control, &pid].into_iter()),
         executable,
     };
-    let mut parent = Parent::new(Setup {
+    let parent = Parent::new(Setup {
         identity: said.identity.clone(),
         foreground: said.foreground,
         verbose: said.verbose,
@@ -141,6 +143,10 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         outside: Box::new(outside),
     })?;
     sandbox::parent(&files).map_err(|e| e.to_string())?;
+    serve(parent)
+}
+
+fn serve(mut parent: Parent) -> Result<ExitCode, String> {
     loop {
         match parent.turn() {
             Ok(true) => {}
@@ -164,16 +170,12 @@ const fn use_of(kind: DescriptorKind) -> Use {
     }
 }
 
-fn packet_sockets(options: &kroute::Options) -> Result<Vec<(DescriptorKind, OwnedFd)>, String> {
-    let mut sockets = Vec::new();
-    for family in Af::ALL.into_iter().filter(|family| options.has(*family)) {
-        let (kind, socket) = match family {
-            Af::Ip4 => (DescriptorKind::Igmp, packet::open_igmp(options.table)),
-            Af::Ip6 => (DescriptorKind::Icmp6, packet::open_icmp6(options.table)),
-        };
-        sockets.push((kind, socket.map_err(|e| format!("{family}: raw socket: {e}"))?));
-    }
-    Ok(sockets)
+fn packet_socket(family: Af, table: u32) -> Result<(DescriptorKind, OwnedFd), String> {
+    let (kind, socket) = match family {
+        Af::Ip4 => (DescriptorKind::Igmp, packet::open_igmp(table)),
+        Af::Ip6 => (DescriptorKind::Icmp6, packet::open_icmp6(table)),
+    };
+    Ok((kind, socket.map_err(|e| format!("{family}: raw socket: {e}"))?))
 }
 
 /// The daemon changes its directory, and reads the file again later.
@@ -226,6 +228,12 @@ impl Outside for Real {
         log::set_socket(socket.try_clone().ok()?).ok()?;
         self.syslogd = now;
         Some(socket)
+    }
+
+    fn packet_socket(&self, family: Af, table: u32) -> Result<(DescriptorKind, OwnedFd), String> {
+        let (kind, socket) = packet_socket(family, table)?;
+        sandbox::limit(socket.as_fd(), use_of(kind)).map_err(|e| e.to_string())?;
+        Ok((kind, socket))
     }
 
     fn transmit(&self, socket: BorrowedFd<'_>, packet: &Transmit) -> io::Result<()> {
