@@ -24,7 +24,7 @@ fn querier(daemon: &Daemon, interface: &str, family: &str) -> (bool, String) {
 pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) other: Host,
-    _bridge: Host,
+    bridge: Host,
 }
 
 impl Shared {
@@ -44,12 +44,12 @@ impl Shared {
             host.address(name, &format!("fd00:0:0:1::{number}/64"));
         }
         // The lower link-local address wins the election of MLD.
-        for (host, address) in [(&network.router, "fe80::1/64"), (&other, "fe80::9/64")] {
+        for (host, address) in [(&network.router, "fe80::11/64"), (&other, "fe80::19/64")] {
             host.settle("down1");
             host.address("down1", address);
         }
         receiver.settle("eth0");
-        Self { network, other, _bridge: bridge }
+        Self { network, other, bridge }
     }
 }
 
@@ -72,6 +72,75 @@ fn second_querier_is_elected_and_replaced() {
         wait_for("the higher address takes over", || {
             (querier(&high, "down1", "ipv4").0 && querier(&high, "down1", "ipv6").0).then_some(())
         });
+    });
+}
+
+/// A bridge that queries by itself, with a lower address, is the querier: the data is its matter
+/// then, unless `forward-non-querier` says otherwise; when it falls silent, all is as before.
+#[test]
+fn bridge_with_a_querier_of_its_own() {
+    live(|| {
+        // Hundredths of a second; the kernel takes one second at least.
+        let every = 100;
+        let net = Shared::new(vec![
+            InfoBridge::MulticastQuerier(true),
+            InfoBridge::MulticastQueryUseIfaddr(true),
+            InfoBridge::MulticastQueryInterval(every),
+            InfoBridge::MulticastStartupQueryInterval(every),
+        ]);
+        let [host, _] = &net.network.receivers;
+        net.network.router.remove_address("down1", "10.0.1.1/24");
+        net.network.router.address("down1", "10.0.1.200/24");
+        net.bridge.address("br0", "10.0.1.3/24");
+        net.bridge.settle("br0");
+        net.bridge.address("br0", "fe80::3/64");
+        let mut heard = Capture::new(host, "eth0");
+        for bridge in ["10.0.1.3", "fe80::3"].map(ip) {
+            let is = |m: &Message| matches!(m, Message::Query { .. });
+            wait_for("the bridge queries", || heard.find(|s| s.source == bridge && is(&s.message)));
+        }
+
+        let text = configuration("");
+        let daemon = Daemon::start(&net.network.router, &text);
+        for (family, bridge) in [("ipv4", "10.0.1.3"), ("ipv6", "fe80::3")] {
+            wait_for(&format!("the bridge is the querier of {family}"), || {
+                (querier(&daemon, "down1", family) == (false, bridge.into())).then_some(())
+            });
+        }
+        let groups = ["239.1.2.3", "ff15::1:2:3"].map(ip);
+        let mut receivers = groups.map(|group| Receiver::join(host, "eth0", group));
+        let mut senders = groups.map(|g| Sender::new(&net.network.source, "eth0", source(g, 2), g));
+        for (group, sender) in groups.into_iter().zip(&mut senders) {
+            joined(&daemon, group);
+            sender.send(1);
+            let row = wait_for("a drop entry", || {
+                let is = |row: &Value| row["group"] == group.to_string();
+                daemon.rows("routes", is).into_iter().find(|row| row["state"] == "dropping")
+            });
+            assert_eq!(row["reason"], "not the querier on down1");
+        }
+        let lifted =
+            text.replace("interface down1 {", "interface down1 { forward-non-querier yes;");
+        daemon.rewrite(&lifted);
+        daemon.order(&["reload"]);
+        let mut arrives = |what: &str| {
+            for (receiver, sender) in receivers.iter_mut().zip(&mut senders) {
+                receiver.clear();
+                wait_for(what, || {
+                    sender.send(1);
+                    (!receiver.got().is_empty()).then_some(())
+                });
+            }
+        };
+        arrives("data beside the bridge's querier");
+        daemon.rewrite(&text);
+        daemon.order(&["reload"]);
+
+        net.bridge.configure("br0", vec![InfoBridge::MulticastQuerier(false)]);
+        for family in ["ipv4", "ipv6"] {
+            wait_for("the daemon takes over", || querier(&daemon, "down1", family).0.then_some(()));
+        }
+        arrives("data after the bridge's querier");
     });
 }
 
@@ -104,35 +173,49 @@ fn joined(daemon: &Daemon, group: IpAddr) -> Value {
     wait_for("the group is known", || rows(daemon, group).pop())
 }
 
-/// RFC 9776, section 7.3.2: one older host puts the group into its mode; when it is gone, the
-/// mode is that of the others again.
-fn mixed_versions(group: &str, older: (&str, u32), oldest: u8, newest: u8) {
+/// RFC 9776, section 7.3.2: the oldest host puts the group into its mode; when it is gone, the mode
+/// is that of the others again. `versions` are those of the hosts, the newest first, each with what
+/// makes its kernel speak it.
+fn mixed_versions(group: &str, sysctl: &str, versions: &[(u32, u8)]) {
     let group = ip(group);
     let net = Shared::new(vec![InfoBridge::MulticastSnooping(false)]);
-    net.other.sysctl(older.0, older.1);
     let daemon = Daemon::start(&net.network.router, &configuration(""));
-    let new = Receiver::join(&net.network.receivers[0], "eth0", group);
-    assert_eq!(joined(&daemon, group)["version"], newest);
-    let old = Receiver::join(&net.other, "down1", group);
-    wait_for("the older host is heard", || {
-        (joined(&daemon, group)["version"] == oldest).then_some(())
-    });
-    old.leave();
-    wait_for("the older host is forgotten", || {
-        (joined(&daemon, group)["version"] == newest).then_some(())
-    });
-    new.leave();
-    wait_for("the group is left", || rows(&daemon, group).is_empty().then_some(()));
+    let wait_version = |version: u8| {
+        wait_for(&format!("the group is in mode {version}"), || {
+            (rows(&daemon, group).pop()?["version"] == version).then_some(())
+        });
+    };
+    let hosts: Vec<Host> = versions.iter().map(|_| Host::new()).collect();
+    let mut members = Vec::new();
+    for (number, (host, (force, version))) in (30..).zip(hosts.iter().zip(versions)) {
+        let port = format!("port{number}");
+        net.bridge.cable(&port, host, "eth0");
+        net.bridge.plug(&port, "br0");
+        host.address("eth0", &format!("10.0.1.{number}/24"));
+        host.settle("eth0");
+        host.sysctl(sysctl, *force);
+        members.push(Receiver::join(host, "eth0", group));
+        wait_version(*version);
+    }
+    while let Some(member) = members.pop() {
+        drop(member);
+        match members.len().checked_sub(1).and_then(|left| versions.get(left)) {
+            Some((_, version)) => wait_version(*version),
+            None => wait_for("the group is left", || rows(&daemon, group).is_empty().then_some(())),
+        }
+    }
 }
 
 #[test]
 fn igmp_versions_mixed_on_one_link() {
-    live(|| mixed_versions("239.1.2.3", ("net/ipv4/conf/down1/force_igmp_version", 2), 2, 3));
+    let sysctl = "net/ipv4/conf/eth0/force_igmp_version";
+    live(|| mixed_versions("239.1.2.3", sysctl, &[(0, 3), (2, 2), (1, 1)]));
 }
 
 #[test]
 fn mld_versions_mixed_on_one_link() {
-    live(|| mixed_versions("ff15::1:2:3", ("net/ipv6/conf/down1/force_mld_version", 1), 1, 2));
+    let sysctl = "net/ipv6/conf/eth0/force_mld_version";
+    live(|| mixed_versions("ff15::1:2:3", sysctl, &[(0, 2), (1, 1)]));
 }
 
 /// Source lists of real sockets: what they block is not forwarded, and the upstream is asked for

@@ -71,6 +71,18 @@ impl Host {
         self.up(name);
     }
 
+    /// Changes options of a bridge.
+    pub fn configure(&self, name: &str, options: Vec<InfoBridge>) {
+        let info =
+            vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(InfoData::Bridge(options))];
+        self.run(|| {
+            let mut link = indexed(name);
+            link.attributes.push(LinkAttribute::LinkInfo(info));
+            request(RouteNetlinkMessage::NewLink(link), 0)
+        })
+        .unwrap_or_else(|e| panic!("link {name}: {e}"));
+    }
+
     fn change(&self, name: &str, what: impl FnOnce(&mut LinkMessage) + Send) {
         self.run(|| {
             let mut link = indexed(name);
