@@ -9,6 +9,7 @@ mod interfaces;
 mod joins;
 mod load;
 mod membership;
+mod memory;
 #[allow(dead_code, unreachable_pub, reason = "the demo shares it; each uses a part")]
 mod net;
 mod process;
