@@ -8,6 +8,7 @@ pub mod counters;
 pub mod deadline;
 pub mod groups;
 pub mod host;
+pub mod index;
 pub mod link;
 pub mod members;
 pub mod mrdisc;

@@ -1,24 +1,22 @@
 //! The membership state of the downstream links: groups, their state on each link, sources, hosts.
 //!
-//! A group is found by one keyed hash; its state on each link hangs from it. RFC 9776 and RFC 9777,
-//! router side.
+//! A group is found by one keyed hash, which leads to its state on one link; that on the others
+//! hangs from it. RFC 9776 and RFC 9777, router side.
 
 mod hosts;
+mod place;
 mod queries;
 mod report;
 mod state;
 mod view;
 
-use std::hash::{Hash, Hasher};
-
-use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
-
 use self::hosts::Host;
+pub use self::place::Place;
 pub use self::report::{Change, Said};
 pub use self::state::{Outcome, Source, State};
 pub use self::view::Merge;
 use super::deadline::Deadline;
+use super::index::Index;
 use super::link::Link;
 use super::slab::{NONE, Slab};
 use super::slot::{MAX_SLOTS, Slot};
@@ -75,23 +73,12 @@ pub struct SpecificQuery<A> {
     pub sources: Vec<A>,
 }
 
-#[derive(Clone, Debug)]
-struct Group<A> {
-    address: A,
-    first: u32,
-    dirty: bool,
-}
-
-impl<A: Address> Default for Group<A> {
-    fn default() -> Self {
-        Self { address: A::UNSPECIFIED, first: NONE, dirty: false }
-    }
-}
-
 /// A group's state on one link.
 #[derive(Clone, Debug)]
 struct Member<A> {
-    group: u32,
+    /// Unspecified in a free place.
+    group: A,
+    /// The same group on another link.
     next: u32,
     hosts: u32,
     /// Seconds since the start.
@@ -150,7 +137,7 @@ impl<A> Default for Extra<A> {
 impl<A: Address> Default for Member<A> {
     fn default() -> Self {
         Self {
-            group: NONE,
+            group: A::UNSPECIFIED,
             next: NONE,
             hosts: NONE,
             created: 0,
@@ -170,7 +157,11 @@ impl<A: Address> Waits for Member<A> {
     }
 }
 
-impl<A: Copy> Member<A> {
+impl<A: Address> Member<A> {
+    fn is_free(&self) -> bool {
+        self.group.is_unspecified()
+    }
+
     fn sources(&self) -> &[Source<A>] {
         self.extra.as_ref().map_or(&[], |e| &e.sources)
     }
@@ -188,14 +179,15 @@ impl<A: Copy> Member<A> {
 /// All membership state of one family.
 #[derive(Clone, Debug)]
 pub struct Groups<F: Family> {
-    key: SipHasher13,
-    index: HashTable<u32>,
-    groups: Slab<Group<F::Addr>>,
+    /// One member of each group.
+    index: Index,
     members: Slab<Member<F::Addr>>,
     hosts: Slab<Host<F::Addr>>,
     sources: u32,
     timers: Timers,
-    dirty: Vec<u32>,
+    /// Grows with each member or host that comes or goes: what was found before may be elsewhere.
+    shape: u64,
+    dirty: Vec<F::Addr>,
     queries: Vec<SpecificQuery<F::Addr>>,
     changes: Vec<Change<F::Addr>>,
     /// Groups, and the moment of the next specific query, by link.
@@ -209,13 +201,12 @@ impl<F: Family> Groups<F> {
     #[must_use]
     pub fn new(seed: [u64; 2]) -> Self {
         Self {
-            key: SipHasher13::new_with_keys(seed[0], seed[1]),
-            index: HashTable::new(),
-            groups: Slab::default(),
+            index: Index::new(seed),
             members: Slab::default(),
             hosts: Slab::default(),
             sources: 0,
             timers: Timers::default(),
+            shape: 0,
             dirty: Vec::new(),
             queries: Vec::new(),
             changes: Vec::new(),
@@ -224,105 +215,76 @@ impl<F: Family> Groups<F> {
         }
     }
 
-    fn hash(&self, address: F::Addr) -> u64 {
-        let mut hasher = self.key;
-        address.hash(&mut hasher);
-        hasher.finish()
+    /// The member that the group is found by.
+    fn head(&self, group: F::Addr) -> Option<u32> {
+        self.index.find(self.index.hash(&[group]), |m| self.members[m].group == group)
     }
 
-    fn find_group(&self, address: F::Addr) -> Option<u32> {
-        let groups = &self.groups;
-        self.index.find(self.hash(address), |&g| groups[g].address == address).copied()
+    fn find(&self, slot: Slot, group: F::Addr) -> Option<u32> {
+        self.chain(self.head(group)?).find(|&m| self.members[m].slot == slot)
     }
 
-    fn find(&self, slot: Slot, address: F::Addr) -> Option<u32> {
-        let group = self.find_group(address)?;
-        self.chain(group).find(|&m| self.members[m].slot == slot)
-    }
-
-    /// The members of a group, by link.
-    fn chain(&self, group: u32) -> impl Iterator<Item = u32> {
-        let mut at = self.groups[group].first;
+    /// The members of a group, by link, from this one on.
+    fn chain(&self, head: u32) -> impl Iterator<Item = u32> {
+        let mut at = head;
         std::iter::from_fn(move || {
             let member = self.members.at(at)?;
             Some(std::mem::replace(&mut at, member.next))
         })
     }
 
-    fn create(&mut self, now: Tick, slot: Slot, address: F::Addr) -> u32 {
-        let group = self.find_group(address).unwrap_or_else(|| {
-            let hash = self.hash(address);
-            let handle = self.groups.insert(Group { address, first: NONE, dirty: false });
-            let (groups, key) = (&self.groups, self.key);
-            self.index.insert_unique(hash, handle, |&g| {
-                let mut hasher = key;
-                groups[g].address.hash(&mut hasher);
-                hasher.finish()
-            });
-            handle
-        });
+    fn create(&mut self, now: Tick, slot: Slot, group: F::Addr) -> u32 {
         let created = super::deadline::seconds(now);
-        let next = self.groups[group].first;
-        let member =
-            self.members.insert(Member { group, next, slot, created, ..Member::default() });
-        self.groups[group].first = member;
+        let member = self.members.insert(Member { group, slot, created, ..Member::default() });
+        match self.head(group) {
+            Some(head) => {
+                let after = std::mem::replace(&mut self.members[head].next, member);
+                self.members[member].next = after;
+            }
+            None => self.index.insert(self.index.hash(&[group]), member),
+        }
         self.links[usize::from(slot.0)].0 += 1;
+        self.shape += 1;
         member
     }
 
-    /// Takes a member out of its group; an empty group goes with it once its change was taken.
+    /// Takes a member out of its group.
     fn delete(&mut self, now: Tick, member: u32) {
         self.timers.disarm(&mut self.members, member, now);
         self.forget_hosts(member, |_| false);
+        let Member { group, next, .. } = self.members[member];
+        let hash = self.index.hash(&[group]);
+        let before =
+            self.head(group).and_then(|h| self.chain(h).find(|&m| self.members[m].next == member));
+        match (before, next) {
+            (Some(before), _) => self.members[before].next = next,
+            (None, NONE) => self.index.remove(hash, member),
+            (None, _) => self.index.replace(hash, member, next),
+        }
         let gone = self.members.remove(member);
         self.links[usize::from(gone.slot.0)].0 -= 1;
         self.sources -= u32::try_from(gone.sources().len()).unwrap_or(0);
-        let first = self.groups[gone.group].first;
-        if first == member {
-            self.groups[gone.group].first = gone.next;
-        } else {
-            let before = self.chain(gone.group).find(|&m| self.members[m].next == member);
-            if let Some(before) = before {
-                self.members[before].next = gone.next;
-            }
-        }
-        self.mark(gone.group);
+        self.shape += 1;
+        self.mark(group);
     }
 
     /// Notes that what the group's members want may differ.
-    fn mark(&mut self, group: u32) {
-        if !std::mem::replace(&mut self.groups[group].dirty, true) {
-            self.dirty.push(group);
-        }
+    fn mark(&mut self, group: F::Addr) {
+        self.dirty.push(group);
     }
 
-    /// Takes the groups that changed; one without members is forgotten.
+    /// Takes the groups that changed.
     pub fn take_dirty(&mut self) -> Vec<F::Addr> {
-        let dirty = std::mem::take(&mut self.dirty);
-        let mut out = Vec::with_capacity(dirty.len());
-        for group in dirty {
-            let record = &mut self.groups[group];
-            record.dirty = false;
-            let (address, empty) = (record.address, record.first == NONE);
-            out.push(address);
-            if empty {
-                let hash = self.hash(address);
-                if let Ok(entry) = self.index.find_entry(hash, |&g| g == group) {
-                    entry.remove();
-                }
-                self.groups.remove(group);
-            }
-        }
-        if self.index.is_empty() {
-            self.index = HashTable::new();
-        }
-        out
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
+        dirty
     }
 
     /// Has every group looked at again: the choice of upstreams changed.
     pub fn mark_all(&mut self) {
-        let all: Vec<u32> = self.index.iter().copied().collect();
-        all.into_iter().for_each(|g| self.mark(g));
+        self.dirty.clear();
+        self.dirty.extend(self.index.iter().map(|m| self.members[m].group));
     }
 
     /// Takes the specific queries to send.
@@ -369,7 +331,7 @@ impl<F: Family> Groups<F> {
         for member in 0..self.members.extent() {
             // The last one to go takes the places of all along.
             let Some(record) = self.members.at(member) else { return };
-            if record.group == NONE || record.slot != slot {
+            if record.is_free() || record.slot != slot {
                 continue;
             }
             if let (Some(kept), false) = (record.fixed().cloned(), fixed) {
@@ -407,8 +369,8 @@ impl<F: Family> Groups<F> {
     pub fn fixed_on(&self, slot: Slot) -> Vec<F::Addr> {
         (0..self.members.extent())
             .filter_map(|m| self.members.at(m))
-            .filter(|m| m.group != NONE && m.slot == slot && m.fixed().is_some())
-            .map(|m| self.groups[m.group].address)
+            .filter(|m| !m.is_free() && m.slot == slot && m.fixed().is_some())
+            .map(|m| m.group)
             .collect()
     }
 
@@ -464,6 +426,7 @@ impl<F: Family> Groups<F> {
                 last = at;
             } else {
                 self.hosts.remove(at);
+                self.shape += 1;
                 match last {
                     NONE => self.members[member].hosts = next,
                     last => self.hosts[last].next = next,

@@ -76,8 +76,7 @@ impl<F: Family> Groups<F> {
     /// Sends one round of the series, or puts it off while the link's queries are too many.
     fn round(&mut self, now: Tick, member: u32, rules: &Rules) {
         let record = &mut self.members[member];
-        let group = self.groups[record.group].address;
-        let slot = record.slot;
+        let (group, slot) = (record.group, record.slot);
         let Some(extra) = &mut record.extra else { return };
         if !std::mem::take(&mut extra.has_turn) {
             let free = &mut self.links[usize::from(slot.0)].1;
@@ -160,7 +159,7 @@ impl<F: Family> Groups<F> {
     pub fn on_time(&mut self, now: Tick, rules: impl Fn(Slot) -> Option<Rules>) {
         while let Some(member) = self.timers.pop_due(&mut self.members, now) {
             let record = &self.members[member];
-            let (slot, group) = (record.slot, self.groups[record.group].address);
+            let (slot, group) = (record.slot, record.group);
             let was = record.is_dynamic();
             self.forget_hosts(member, |h: &Host<_>| h.expires.is_some_and(|e| !e.due(now)));
             let asks = record_asks(self.members[member].extra.as_deref(), now);

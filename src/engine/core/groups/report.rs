@@ -2,7 +2,7 @@
 
 use super::hosts::{Host, MAX_HOSTS, live};
 use super::state::{Outcome, State};
-use super::{Groups, MAX_ENTRIES, Rules};
+use super::{Groups, MAX_ENTRIES, Place, Rules};
 use crate::config::model::FastLeave;
 use crate::engine::core::deadline::Deadline;
 use crate::engine::core::slab::NONE;
@@ -47,9 +47,12 @@ impl<F: Family> Groups<F> {
         slot: Slot,
         rules: &Rules,
         reporter: F::Addr,
-        (said, group, list): (Said, F::Addr, &[F::Addr]),
+        place: Place<F::Addr>,
+        (said, list): (Said, &[F::Addr]),
     ) {
-        let found = self.find(slot, group);
+        let place = self.current(slot, reporter, place);
+        let group = place.group;
+        let found = (place.member != NONE).then_some(place.member);
         if said == Said::Leave && rules.version == 1 {
             // RFC 9776, section 7.3.1: an IGMPv1 router ignores leaves.
             return;
@@ -74,7 +77,7 @@ impl<F: Family> Groups<F> {
         let was = self.members[member].is_dynamic();
         self.members[member].last_reporter = reporter;
         self.remember_version(now, member, said, rules);
-        self.track(now, member, rules, reporter, kind, list);
+        self.track(now, (member, place.host), rules, reporter, (kind, list));
         let record = &mut self.members[member];
         let plain = record.extra.is_none() && list.is_empty() && record.mode == Mode::Exclude;
         if plain && matches!(kind, RecordType::IsEx | RecordType::ToEx) {
@@ -87,14 +90,11 @@ impl<F: Family> Groups<F> {
             self.refuse(slot, if full { Discard::EntryLimit } else { Discard::SourceLimit });
         }
         if outcome.changed {
-            self.mark(self.members[member].group);
+            self.mark(group);
         }
         self.after(now, member, rules, reporter, outcome);
-        let is = self.find(slot, group).is_some_and(|m| self.members[m].is_dynamic());
-        self.tell(slot, group, was, is);
-        if let Some(member) = self.find(slot, group) {
-            self.tidy(now, member);
-        }
+        self.tell(slot, group, was, self.members[member].is_dynamic());
+        self.tidy(now, member);
     }
 
     fn apply(
@@ -107,17 +107,22 @@ impl<F: Family> Groups<F> {
     ) -> Outcome<F::Addr> {
         let taken = self.members.count().saturating_add(self.sources);
         let record = &mut self.members[member];
-        let extra = record.extra.get_or_insert_default();
-        let before = extra.sources.len();
+        let extra = &mut record.extra;
+        let mut sources =
+            extra.as_mut().map(|e| std::mem::take(&mut e.sources)).unwrap_or_default();
+        let before = sources.len();
         let room = MAX_ENTRIES.saturating_sub(taken) as usize;
         let outcome = State {
             mode: &mut record.mode,
             group_timer: &mut record.group_timer,
-            sources: &mut extra.sources,
+            sources: &mut sources,
             gmi: Deadline::after(now, rules.gmi),
             max_sources: (rules.max_sources as usize).min(before.saturating_add(room)),
         }
         .apply(kind, list);
+        if extra.is_some() || !sources.is_empty() {
+            extra.get_or_insert_default().sources = sources;
+        }
         self.count_sources(before, member);
         outcome
     }
@@ -184,20 +189,16 @@ impl<F: Family> Groups<F> {
     fn track(
         &mut self,
         now: Tick,
-        member: u32,
+        (member, host): (u32, u32),
         rules: &Rules,
         reporter: F::Addr,
-        kind: RecordType,
-        list: &[F::Addr],
+        (kind, list): (RecordType, &[F::Addr]),
     ) {
         let expires = Some(Deadline::after(now, rules.gmi));
-        let (mut at, mut length) = (self.members[member].hosts, 0);
-        while at != NONE && self.hosts[at].address != Some(reporter) {
-            at = self.hosts[at].next;
-            length += 1;
-        }
+        let mut at = host;
         let adds = matches!(kind, RecordType::IsEx | RecordType::ToEx) || !list.is_empty();
         if at == NONE {
+            let length = self.find_host(self.members[member].hosts, reporter).1;
             if reporter.is_unspecified() || length >= MAX_HOSTS {
                 self.members[member].extra.get_or_insert_default().untracked = expires;
                 if length >= MAX_HOSTS {
@@ -211,6 +212,7 @@ impl<F: Family> Groups<F> {
             let next = self.members[member].hosts;
             at = self.hosts.insert(Host { address: Some(reporter), next, ..Host::default() });
             self.members[member].hosts = at;
+            self.shape += 1;
         }
         self.hosts[at].apply(kind, list);
         self.hosts[at].expires = expires;

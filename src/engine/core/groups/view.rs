@@ -4,13 +4,12 @@ use super::hosts::live;
 use super::{Groups, Member};
 use crate::engine::core::deadline::{Deadline, seconds};
 use crate::engine::core::members::{Filter, Members};
-use crate::engine::core::slab::NONE;
 use crate::engine::core::slot::Slot;
 use crate::imsg::ctl::{GroupRow, HostRow, Mode, SourceRow};
 use crate::sys::time::Tick;
 use crate::wire::{Address, Af, Family};
 
-impl<A: Copy + Ord> Member<A> {
+impl<A: Address> Member<A> {
     fn wants(&self, source: A) -> bool {
         let listed = self.sources().binary_search_by_key(&source, |s| s.address).ok();
         let excluded = || listed.is_some_and(|at| self.sources()[at].expires.is_none());
@@ -33,14 +32,14 @@ impl<A: Copy + Ord> Member<A> {
 
 impl<F: Family> Members<F> for Groups<F> {
     fn links(&self, group: F::Addr, visit: &mut dyn FnMut(Slot, Filter)) {
-        let Some(group) = self.find_group(group) else { return };
-        for member in self.chain(group) {
+        let Some(head) = self.head(group) else { return };
+        for member in self.chain(head) {
             visit(self.members[member].slot, self.members[member].filter());
         }
     }
 
     fn groups(&self, visit: &mut dyn FnMut(F::Addr)) {
-        self.index.iter().for_each(|&g| visit(self.groups[g].address));
+        self.index.iter().for_each(|g| visit(self.members[g].group));
     }
 
     fn wants(&self, slot: Slot, group: F::Addr, source: F::Addr) -> bool {
@@ -94,8 +93,8 @@ impl<A: Copy + Ord> Merge<A> {
 impl<F: Family> Groups<F> {
     /// Adds what the downstream links want of the group.
     pub fn merge(&self, group: F::Addr, into: &mut Merge<F::Addr>) {
-        let Some(group) = self.find_group(group) else { return };
-        for member in self.chain(group) {
+        let Some(head) = self.head(group) else { return };
+        for member in self.chain(head) {
             let member = &self.members[member];
             match member.mode {
                 Mode::Include => into.include(member.sources().iter().map(|s| s.address)),
@@ -129,7 +128,7 @@ impl<F: Family> Groups<F> {
                 return Some(u64::from(at));
             }
             let member = &self.members[at];
-            if member.group != NONE {
+            if !member.is_free() {
                 count += visit(at, member);
             }
         }
@@ -171,7 +170,7 @@ impl<F: Family> Groups<F> {
             rows.push(GroupRow {
                 interface: name(member.slot).to_owned(),
                 family: F::AF,
-                group: self.groups[member.group].address.into(),
+                group: member.group.into(),
                 filter_mode: mode,
                 version: if F::AF == Af::Ip6 { version - 1 } else { version },
                 expire: member.group_timer.map(left),
@@ -201,7 +200,7 @@ impl<F: Family> Groups<F> {
                 Some(HostRow {
                     interface: name(member.slot).to_owned(),
                     family: F::AF,
-                    group: self.groups[member.group].address.into(),
+                    group: member.group.into(),
                     host: host.address?.into(),
                     filter_mode: host.mode,
                     sources: host.sources.iter().flatten().map(|&s| s.into()).collect(),

@@ -16,7 +16,7 @@ use self::packets::Reception;
 use super::Action;
 use super::chance::Chance;
 use super::counters::Counters;
-use super::groups::Groups;
+use super::groups::{Groups, Place};
 use super::host::Host;
 use super::link::Link;
 use super::mrdisc::{Announced, Mrdisc};
@@ -75,6 +75,8 @@ pub struct Proxy<F: Family> {
     links: Slots<Link<F>>,
     ports: Slots<Port<F>>,
     groups: Groups<F>,
+    /// Kept for its memory.
+    places: Vec<Place<F::Addr>>,
     mrt: Mrt<F>,
     ssm: Vec<Net<F>>,
     /// This engine follows one that died: its routes are kept until members had time to answer.
@@ -94,6 +96,7 @@ impl<F: Family> Proxy<F> {
             links: Slots::default(),
             ports: Slots::default(),
             groups: Groups::new(start.seed),
+            places: Vec::new(),
             mrt: Mrt::new(capabilities, start.seed),
             ssm: Vec::new(),
             restarted: start.restarts > 0,

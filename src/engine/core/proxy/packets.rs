@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Proxy;
 use crate::config::model::{Role, SourceNet};
 use crate::engine::core::Action;
-use crate::engine::core::groups::{Said, admits};
+use crate::engine::core::groups::{Place, Said, admits};
 use crate::engine::core::link::Link;
 use crate::engine::core::slot::Slot;
 use crate::imsg::Packet;
@@ -128,10 +128,10 @@ impl<F: Family> Proxy<F> {
             (Message::OldReport { version, group }, Role::Downstream) => {
                 let said =
                     if F::AF == Af::Ip4 && version == 1 { Said::ReportV1 } else { Said::ReportV2 };
-                self.said(now, slot, header.source, said, group, &[])
+                self.said(now, slot, header.source, said, Place::new(group), &[])
             }
             (Message::Leave { group }, Role::Downstream) => {
-                self.said(now, slot, header.source, Said::Leave, group, &[])
+                self.said(now, slot, header.source, Said::Leave, Place::new(group), &[])
             }
             (Message::Report(records), Role::Downstream) => {
                 self.records(now, slot, header.source, records, out);
@@ -205,16 +205,24 @@ impl<F: Family> Proxy<F> {
         records: Records<'_, F>,
         out: &mut Vec<Action>,
     ) {
+        let mut places = std::mem::take(&mut self.places);
+        places.clear();
+        places.extend(records.map(|record| match record {
+            Ok(record) => Place::new(record.group),
+            Err(skipped) => Place::new(skipped.group),
+        }));
+        self.groups.look_up(slot, reporter, &mut places);
         let mut list = Vec::new();
-        for record in records {
+        for (record, place) in records.zip(&places) {
             let result = match record {
-                Ok(record) => self.record(now, slot, reporter, &record, &mut list),
+                Ok(record) => self.record(now, slot, reporter, &record, (*place, &mut list)),
                 Err(skipped) => Err(skipped.reason),
             };
             if let Err(reason) = result {
                 self.discard(now, slot, reason, out);
             }
         }
+        self.places = places;
     }
 
     fn record(
@@ -223,7 +231,7 @@ impl<F: Family> Proxy<F> {
         slot: Slot,
         reporter: F::Addr,
         record: &Record<'_, F>,
-        list: &mut Vec<F::Addr>,
+        (place, list): (Place<F::Addr>, &mut Vec<F::Addr>),
     ) -> Result<(), Discard> {
         list.clear();
         list.extend(record.sources.iter());
@@ -240,7 +248,7 @@ impl<F: Family> Proxy<F> {
                 return Err(Discard::Policy);
             }
         }
-        self.said(now, slot, reporter, Said::Record(record.kind), record.group, list)
+        self.said(now, slot, reporter, Said::Record(record.kind), place, list)
     }
 
     fn said(
@@ -249,9 +257,10 @@ impl<F: Family> Proxy<F> {
         slot: Slot,
         reporter: F::Addr,
         said: Said,
-        group: F::Addr,
+        place: Place<F::Addr>,
         list: &[F::Addr],
     ) -> Result<(), Discard> {
+        let group = place.group;
         let (Some(link), Some(port)) = (self.links.get(slot), self.ports.get(slot)) else {
             return Ok(());
         };
@@ -260,7 +269,7 @@ impl<F: Family> Proxy<F> {
         if rules.version < 3 && self.ssm.iter().any(|net| net.contains(group)) {
             return Err(Discard::SsmOlderVersion);
         }
-        self.groups.report(now, slot, &rules, reporter, (said, group, list));
+        self.groups.report(now, slot, &rules, reporter, place, (said, list));
         Ok(())
     }
 }
