@@ -31,7 +31,10 @@ macro_rules! targets {
 
 targets! {
     config "src/bin/config.rs",
+    procfs "src/bin/procfs.rs",
+    route_messages "src/bin/route_messages.rs",
     time_codes "src/bin/time_codes.rs",
+    upcalls "src/bin/upcalls.rs",
     wire_igmp "src/bin/wire_igmp.rs",
     wire_mld "src/bin/wire_mld.rs",
 }

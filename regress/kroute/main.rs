@@ -11,4 +11,5 @@ mod monitor;
 #[path = "../live/net/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the live tests use it whole")]
 mod net;
+mod route_messages;
 mod table;

@@ -160,10 +160,10 @@ impl Format {
 
     /// Whether the message is about an interface of this routing domain: `ifm_tableid`,
     /// `ifam_tableid`.
-    fn is_ours(&self, message: &[u8]) -> bool {
+    fn is_ours(&self, message: &[u8]) -> Option<bool> {
         match (self.origin, self.domain) {
-            (Origin::OpenBsd, Some(ours)) => u16_at(message, 8) == Some(ours),
-            (Origin::OpenBsd, None) | (Origin::FreeBsd, _) => true,
+            (Origin::OpenBsd, Some(ours)) => Some(u16_at(message, 8)? == ours),
+            (Origin::OpenBsd, None) | (Origin::FreeBsd, _) => Some(true),
         }
     }
 
@@ -171,7 +171,7 @@ impl Format {
     fn link(&self, message: &[u8]) -> Option<LinkEvent> {
         let layout = self.layout();
         let ifindex = u32::from(u16_at(message, layout.index)?);
-        if !self.is_ours(message) {
+        if !self.is_ours(message)? {
             return Some(LinkEvent::LinkGone { ifindex });
         }
         let flags = u32_at(message, layout.flags)?;
@@ -205,7 +205,7 @@ impl Format {
     /// `struct ifa_msghdr`.
     fn address(&self, message: &[u8], present: bool) -> Option<LinkEvent> {
         let layout = self.layout();
-        if !self.is_ours(message) {
+        if !self.is_ours(message)? {
             return None;
         }
         let ifindex = u32::from(u16_at(message, layout.index)?);
