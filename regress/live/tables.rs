@@ -127,7 +127,7 @@ fn rules_of_a_dead_daemon_are_taken_over() {
         assert!(all());
         let mut daemon = start();
         wait_for("all are told of", || {
-            let told = daemon.log().matches("was left by a daemon that did not end").count();
+            let told = daemon.log().matches(" left by a daemon that did not end in order").count();
             (told == 4).then_some(())
         });
         assert!(daemon.stop().success(), "{}", daemon.log());

@@ -119,7 +119,6 @@ const fn use_of(kind: DescriptorKind) -> Use {
         DescriptorKind::Igmp | DescriptorKind::Icmp6 => Use::Reading,
         DescriptorKind::Control => Use::Listening,
         DescriptorKind::Syslog => Use::Logging,
-        DescriptorKind::Client => Use::Talking,
     }
 }
 
@@ -188,7 +187,6 @@ impl Engine {
             DescriptorKind::Icmp6 => self.sockets.put(Af::Ip6, fd),
             DescriptorKind::Control => self.control.listen(fd)?,
             DescriptorKind::Syslog => log_to::set_socket(fd)?,
-            DescriptorKind::Client => self.control.adopt(self.clock.now(), fd.into()),
         }
         Ok(())
     }

@@ -222,7 +222,7 @@ mod tests {
         for n in 0..FRAMES {
             // Long and short frames, so that the socket's buffer cuts them anywhere.
             let message = match n % 7 {
-                0 => Notice::Descriptor(DescriptorKind::Client),
+                0 => Notice::Descriptor(DescriptorKind::Control),
                 3 => {
                     let reason = "x".repeat(30_000);
                     let key =

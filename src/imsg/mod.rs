@@ -208,8 +208,6 @@ pub enum DescriptorKind {
     Control,
     /// The connected syslog socket.
     Syslog,
-    /// An accepted control client of an engine that died.
-    Client,
 }
 
 /// A received protocol packet.

@@ -166,7 +166,6 @@ const fn use_of(kind: DescriptorKind) -> Use {
         DescriptorKind::Igmp | DescriptorKind::Icmp6 => Use::Sending,
         DescriptorKind::Control => Use::Listening,
         DescriptorKind::Syslog => Use::Logging,
-        DescriptorKind::Client => Use::Talking,
     }
 }
 

@@ -48,11 +48,9 @@ impl Rules {
                 self.netlink.request(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &body)?;
             }
             Some(MAKER) if self.added.iter().any(|((f, _), n)| *f == family && n == name) => {}
-            Some(MAKER) => log::warn!(
-                "{family}: the rule from {name} to table {} was left by a daemon that did not end \
-                 in order",
-                self.table
-            ),
+            Some(MAKER) => {
+                log::warn!("{family}: rule of {name} left by a daemon that did not end in order");
+            }
             Some(_) => return Ok(()),
         }
         self.added.insert((family, ifindex), name.to_owned());
