@@ -2,6 +2,8 @@
 
 mod clauses;
 mod explain;
+mod model;
+mod random;
 mod router;
 mod scenarios;
 mod seen;

@@ -14,6 +14,9 @@ const SPACING: Millis = Millis(5);
 /// Specific queries that may go out at once after a pause.
 const BURST: u32 = 40;
 
+/// Groups looked at in one turn; the others stay due.
+const EXPIRIES: usize = 4096;
+
 /// The earlier of a timer and `limit`.
 fn lower(timer: &mut Option<Deadline>, limit: Deadline, now: Tick) {
     if timer.is_some_and(|t| t.left(now) > limit.left(now)) {
@@ -157,7 +160,8 @@ impl<F: Family> Groups<F> {
 
     /// Handles what is due: expiry, and the next rounds of queries.
     pub fn on_time(&mut self, now: Tick, rules: impl Fn(Slot) -> Option<Rules>) {
-        while let Some(member) = self.timers.pop_due(&mut self.members, now) {
+        for _ in 0..EXPIRIES {
+            let Some(member) = self.timers.pop_due(&mut self.members, now) else { return };
             let record = &self.members[member];
             let (slot, group) = (record.slot, record.group);
             let was = record.is_dynamic();
