@@ -192,7 +192,10 @@ fn table_and_events_make_interfaces() {
             ],
             ..interface(3, "em0", 1500)
         };
-        assert_eq!(apply(&["listed", "new_inet", "global", "link_local"]), [em0.clone()]);
+        assert_eq!(
+            apply(&["listed", "new_inet", "global", "link_local"]),
+            std::slice::from_ref(&em0)
+        );
         let lost = Interface { up: false, ..em0.clone() };
         assert_eq!(apply(&["no_carrier", "carrier_unknown"]), [lost]);
         let mut addresses = em0.addresses.clone();
