@@ -7,4 +7,7 @@ mod random;
 mod router;
 mod scenarios;
 mod seen;
+#[expect(unreachable_pub, reason = "part of a library elsewhere")]
+mod sequence;
+mod sequences;
 mod state_table;

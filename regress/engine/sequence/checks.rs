@@ -1,0 +1,350 @@
+//! What holds after each operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use mcast_proxy::config::model::Role;
+use mcast_proxy::imsg::ctl::{GroupRow, Mode, UpstreamRow};
+use mcast_proxy::kroute::{MfcKey, Route, RouteKey};
+use mcast_proxy::sys::time::{Millis, Tick};
+use mcast_proxy::wire::Af;
+
+use super::Follows;
+use super::file::{BOUNDED, UNFOLLOWED};
+use super::forwarding::View;
+use super::heard::Claim;
+use super::members::Members;
+use super::net::{self, LINKS, canonical};
+use super::parent::Parent;
+
+/// Rounding of timers.
+const GRAIN: Millis = Millis(8);
+
+/// A look at everything.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) parent: &'a Parent,
+    pub(super) members: &'a Members,
+    pub(super) follows: Follows,
+}
+
+impl Look<'_> {
+    /// All that holds at any time.
+    pub(super) fn check(self) {
+        assert_eq!(*self.parent.core.config(), self.parent.config);
+        let views = Af::ALL.map(|af| View::new(self.parent, af));
+        for view in &views {
+            self.check_upstream(view);
+            self.check_routes(view);
+            if self.follows.members {
+                self.check_members(view);
+            }
+        }
+        self.check_deadline(&views);
+        if self.follows.alike {
+            self.check_alike();
+        }
+        let kept = Af::ALL.map(|af| self.parent.kernel.route_count(af)).iter().sum::<usize>();
+        if !self.by_group() {
+            assert_eq!(self.parent.status().routes, kept as u64, "routes shown");
+        }
+    }
+
+    fn by_group(self) -> bool {
+        self.parent.behaviour.capabilities(Af::Ip4).key == MfcKey::Group
+    }
+
+    /// What is subscribed to upstream is the sum of what the links want.
+    fn check_upstream(self, view: &View) {
+        let rows = self.parent.upstream().into_iter().filter(|row| row.family == view.af);
+        let claim = |r: UpstreamRow| {
+            ((r.interface, r.group), (r.filter_mode, r.sources.into_iter().collect()))
+        };
+        let shown: BTreeMap<(String, IpAddr), Claim> = rows.map(claim).collect();
+        assert_eq!(shown, view.subscriptions(), "upstream");
+    }
+
+    /// What the routers upstream have heard is what is subscribed to, once all was said.
+    pub(super) fn check_heard(self) {
+        for view in Af::ALL.map(|af| View::new(self.parent, af)) {
+            let wanted = view.subscriptions();
+            for port in &view.ports {
+                let up = self.parent.links.iter().find(|l| l.ifindex == Some(port.ifindex));
+                let speaks = up.is_some_and(|l| l.up && l.addressed) && port.row.vif.is_some();
+                if port.settings.role == Role::Downstream || !speaks {
+                    continue;
+                }
+                let newest = if view.af == Af::Ip4 { 3 } else { 2 };
+                let older = port.row.version < newest;
+                let said = |(name, group): &(String, IpAddr), claim: &Claim| {
+                    let sayable = name == port.name() && !(older && is_specific(*group));
+                    let all = (Mode::Exclude, BTreeSet::new());
+                    sayable.then(|| (*group, if older { all } else { claim.clone() }))
+                };
+                let wanted: BTreeMap<IpAddr, Claim> =
+                    wanted.iter().filter_map(|(key, claim)| said(key, claim)).collect();
+                assert_eq!(
+                    self.parent.heard.on(view.af, port.ifindex),
+                    wanted,
+                    "heard on {}",
+                    port.name()
+                );
+            }
+        }
+    }
+
+    /// Each route of the kernel is what is decided for its packets now.
+    fn check_routes(self, view: &View) {
+        let routes = self.parent.kernel.routes(view.af);
+        // A new engine keeps the outputs of the one before until members had time to answer.
+        let settled = self.parent.settles.is_none_or(|at| self.parent.now > at);
+        let compare = |route: &Route, source: Option<IpAddr>| {
+            let Some(port) = view.port(route.incoming) else { panic!("from nowhere: {route:?}") };
+            let expected = view.outputs(route.key.group, source, port);
+            let outputs: BTreeSet<u32> = route.outgoing.iter().map(|o| o.ifindex).collect();
+            if settled {
+                assert_eq!(outputs, expected, "{source:?}: {route:?}");
+            } else {
+                assert!(outputs.is_superset(&expected), "{source:?}: {route:?}");
+            }
+        };
+        for route in &routes {
+            match route.key.source {
+                // Static routes ask for a source, which this kernel does not tell apart.
+                _ if self.by_group() && !self.parent.config.mroutes.is_empty() => {}
+                _ if self.by_group() => compare(route, None),
+                Some(source) => compare(route, Some(source)),
+                None => {
+                    let apart = |source: &IpAddr| {
+                        let key = RouteKey { source: Some(*source), group: route.key.group };
+                        routes.iter().any(|r| r.key == key)
+                    };
+                    let others = net::senders(view.af).filter(|source| !apart(source));
+                    others.for_each(|source| compare(route, Some(source)));
+                }
+            }
+        }
+        let bounded = self.parent.points >> BOUNDED & 1 == 1;
+        if self.by_group() || bounded || !self.follows.kernel {
+            return;
+        }
+        for (source, group, port) in view.fixed() {
+            let key = RouteKey { source: Some(source), group };
+            let waits = view.outputs(group, Some(source), port).is_empty();
+            let there = routes.iter().any(|r| r.key == key && r.incoming == port.ifindex);
+            assert!(waits || there, "not installed: {key:?}");
+        }
+    }
+
+    /// A second packet of a flow left where it should, unless its route is from elsewhere.
+    pub(super) fn check_flow(
+        self,
+        af: Af,
+        ifindex: u32,
+        (source, group): (IpAddr, IpAddr),
+        left: &BTreeSet<u32>,
+    ) {
+        let settled = self.parent.settles.is_none_or(|at| self.parent.now > at);
+        if !self.follows.kernel || !settled || self.by_group() {
+            return;
+        }
+        let view = View::new(self.parent, af);
+        let Some(port) = view.port(ifindex).filter(|p| p.row.vif.is_some()) else {
+            assert!(left.is_empty(), "not through us: {left:?}");
+            return;
+        };
+        let routes = self.parent.kernel.routes(af);
+        let of = |source| routes.iter().find(|r| r.key == RouteKey { source, group });
+        let route = of(Some(source)).or_else(|| of(None));
+        let bounded = self.parent.points >> BOUNDED & 1 == 1;
+        assert!(route.is_some() || bounded, "no entry for {source} to {group}");
+        if route.is_some_and(|r| r.incoming == ifindex) {
+            assert_eq!(*left, view.outputs(group, Some(source), port), "{source} to {group}");
+        }
+    }
+
+    /// The membership is the model's.
+    fn check_members(self, view: &View) {
+        let now = self.parent.now;
+        let left = |end: Tick| u64::from((end - now).0.div_ceil(1000));
+        let follows = |link: usize| {
+            let points = self.parent.points;
+            UNFOLLOWED.iter().all(|(point, of)| *of != link || points >> point & 1 == 0)
+        };
+        let mut shown = BTreeSet::new();
+        for row in &view.groups {
+            let link = place(&row.interface);
+            let key = (view.af, link, row.group);
+            shown.insert(key);
+            if row.is_static || !follows(link) {
+                continue;
+            }
+            let group = self.members.0.get(&key);
+            let (exclude, sources) = group.expect("members that nobody is").shown();
+            assert_eq!(row.filter_mode == Mode::Exclude, exclude.is_some(), "{row:?}");
+            assert_eq!(row.expire, exclude.map(left), "{row:?}");
+            let listed: BTreeMap<IpAddr, Option<u64>> =
+                row.sources.iter().map(|s| (s.source, s.expire)).collect();
+            let expected = sources.iter().map(|(s, end)| (*s, end.map(left)));
+            assert_eq!(listed, expected.collect(), "{row:?}");
+            assert!(row.sources.iter().all(|s| s.forwarding == s.expire.is_some()), "{row:?}");
+        }
+        let lost = self.members.0.keys().find(|k| k.0 == view.af && !shown.contains(k));
+        assert_eq!(lost, None, "forgotten");
+    }
+
+    /// What is shown to expire is woken up for; nothing is overdue.
+    fn check_deadline(self, views: &[View]) {
+        let (now, due) = (self.parent.now, self.parent.core.next_deadline());
+        assert!(due.is_none_or(|due| due > now), "overdue: {due:?}");
+        let of = |row: &GroupRow| {
+            let sources = row.sources.iter().filter_map(|s| s.expire);
+            sources.chain(row.expire).collect::<Vec<_>>()
+        };
+        let ends = views.iter().flat_map(|v| v.groups.iter().flat_map(of));
+        let queriers = views.iter().flat_map(|v| &v.ports).filter(|p| p.row.querier);
+        let queries = queriers.map(|p| u64::from(p.row.query_interval));
+        let others = views.iter().flat_map(|v| &v.ports).filter_map(|p| p.row.querier_expire);
+        if let Some(first) = ends.chain(queries).chain(others).min() {
+            let first = Millis(u32::try_from(first).expect("a time") * 1000 + 1000 + GRAIN.0);
+            assert!(due.is_some_and(|due| due <= now + first), "{due:?} is too late");
+        }
+    }
+
+    /// Both families are treated alike.
+    fn check_alike(self) {
+        let [ipv4, ipv6] = Af::ALL.map(|af| self.lines(af));
+        if ipv4 != ipv6 {
+            let only = |a: &[String], b: &[String]| {
+                a.iter().filter(|line| !b.contains(line)).cloned().collect::<Vec<_>>().join("\n")
+            };
+            panic!("ipv4 only:\n{}\nipv6 only:\n{}", only(&ipv4, &ipv6), only(&ipv6, &ipv4));
+        }
+    }
+
+    /// All that is shown of a family, by what is the same in both.
+    fn lines(self, af: Af) -> Vec<String> {
+        let version = |v: u8| if af == Af::Ip6 { v + 1 } else { v };
+        let list = |all: &[IpAddr]| all.iter().map(|a| canonical(*a)).collect::<Vec<_>>();
+        let mut lines = Vec::new();
+        for r in self.parent.groups().into_iter().filter(|r| r.family == af) {
+            let sources: Vec<_> =
+                r.sources.iter().map(|s| (canonical(s.source), s.expire, s.forwarding)).collect();
+            lines.push(format!(
+                "group {} {} {:?} {} {:?} {} {:?} {} {sources:?}",
+                r.interface,
+                canonical(r.group),
+                r.filter_mode,
+                version(r.version),
+                r.expire,
+                r.up_time,
+                r.last_reporter.map(canonical),
+                r.is_static,
+            ));
+        }
+        for r in self.parent.hosts().into_iter().filter(|r| r.family == af) {
+            lines.push(format!(
+                "host {} {} {} {:?} {:?} {:?}",
+                r.interface,
+                canonical(r.group),
+                canonical(r.host),
+                r.filter_mode,
+                list(&r.sources),
+                r.expire,
+            ));
+        }
+        for r in self.parent.upstream().into_iter().filter(|r| r.family == af) {
+            lines.push(format!(
+                "upstream {} {} {:?} {:?} {}",
+                r.interface,
+                canonical(r.group),
+                r.filter_mode,
+                list(&r.sources),
+                r.is_static,
+            ));
+        }
+        lines.extend(self.traffic_lines(af));
+        lines.sort();
+        lines
+    }
+
+    /// The same of what goes through and what is sent.
+    fn traffic_lines(self, af: Af) -> Vec<String> {
+        let version = |v: u8| if af == Af::Ip6 { v + 1 } else { v };
+        let text = |text: &str| {
+            let address = text.split('/').next().unwrap_or(text);
+            address.parse().map_or(text.to_owned(), |a| canonical(a).to_string())
+        };
+        let mut lines = Vec::new();
+        let bounded = self.parent.points >> BOUNDED & 1 == 1;
+        for r in self.parent.routes().into_iter().filter(|r| r.family == af && !bounded) {
+            let outputs: Vec<_> = r.outgoing_interfaces.iter().map(|o| &o.interface).collect();
+            lines.push(format!(
+                "route {:?} {} {} {outputs:?} {:?} {:?} {} {} {}",
+                r.source.as_deref().map(text),
+                text(&r.group),
+                r.incoming_interface,
+                r.origin,
+                r.state,
+                r.reason.is_some(),
+                r.packets,
+                r.wrong_interface,
+            ));
+        }
+        for (link, r) in self.parent.link_rows(af) {
+            lines.push(format!(
+                "link {} {:?} {} {} {:?} {} {:?} {} {}",
+                LINKS[link],
+                r.vif,
+                version(r.version),
+                r.querier,
+                r.querier_address.map(canonical),
+                r.groups,
+                r.querier_expire,
+                r.query_interval,
+                r.robustness_variable,
+            ));
+        }
+        for r in self.parent.counters().into_iter().filter(|r| r.family == af) {
+            lines.push(format!("discarded {} {:?}", r.interface, r.discarded));
+        }
+        let mut sent: BTreeMap<u32, usize> = BTreeMap::new();
+        for transmit in self.parent.sent.iter().filter(|t| Af::of(t.destination) == af) {
+            *sent.entry(transmit.ifindex).or_default() += 1;
+        }
+        lines.push(format!("sent {sent:?}"));
+        lines
+    }
+
+    /// Nobody wants or sends anything any more: nothing is left.
+    pub(super) fn check_nothing(self) {
+        let parent = self.parent;
+        assert_eq!(parent.groups(), []);
+        assert_eq!(parent.hosts(), []);
+        assert_eq!(parent.upstream(), []);
+        assert_eq!(parent.routes(), []);
+        for af in Af::ALL {
+            assert_eq!(parent.kernel.routes(af), []);
+        }
+        let status = parent.status();
+        assert_eq!((status.groups, status.hosts, status.routes), (0, 0, 0));
+    }
+
+    /// All is left upstream.
+    pub(super) fn check_left(self) {
+        for view in Af::ALL.map(|af| View::new(self.parent, af)) {
+            for port in &view.ports {
+                let claims = self.parent.heard.on(view.af, port.ifindex);
+                assert!(claims.is_empty(), "not left on {}: {claims:?}", port.name());
+            }
+        }
+    }
+}
+
+fn is_specific(group: IpAddr) -> bool {
+    [Af::Ip4, Af::Ip6].iter().any(|af| net::group(*af, net::SPECIFIC) == group)
+}
+
+fn place(name: &str) -> usize {
+    LINKS.iter().position(|link| *link == name).expect("one of ours")
+}

@@ -1,0 +1,380 @@
+//! Sequences of everything that can happen to a core: octets become operations on both families, and
+//! after each of them what the core shows, orders and sends is held against slow and obvious models.
+//!
+//! Part of the tests of the engine and of the fuzz target `core`.
+
+mod checks;
+mod file;
+mod forwarding;
+mod heard;
+mod members;
+mod net;
+mod op;
+mod parent;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use mcast_proxy::engine::core::Input;
+use mcast_proxy::imsg::Packet;
+use mcast_proxy::imsg::ctl::Request;
+use mcast_proxy::kroute::RouteKey;
+pub use mcast_proxy::kroute::fake::Behaviour;
+use mcast_proxy::sys::time::Millis;
+use mcast_proxy::wire::{self, Address, Af, Family, QuerySpec, RecordType, ReportBuilder, Sender};
+
+use self::checks::Look;
+use self::members::{Members, Rules};
+pub use self::op::{APART, LENGTH};
+use self::op::{Op, Said};
+use self::parent::Parent;
+
+/// Runs the operations that the octets stand for on a core over such a kernel.
+///
+/// # Panics
+/// When something does not hold.
+pub fn run(behaviour: Behaviour, mut octets: &[u8]) {
+    let mut run = Run::new(behaviour);
+    while let Some(op) = op::take(&mut octets) {
+        run.step(&op);
+    }
+    run.end();
+}
+
+/// The operations that the octets stand for, one a line.
+pub fn told(mut octets: &[u8]) -> String {
+    let mut lines = String::new();
+    while let Some(op) = op::take(&mut octets) {
+        lines.push_str(&format!("{op:?}\n"));
+    }
+    lines
+}
+
+/// How far the models can follow.
+#[derive(Clone, Copy)]
+struct Follows {
+    /// Both families had the same.
+    alike: bool,
+    /// Nothing was said that the model of the members does not know.
+    members: bool,
+    /// The kernel has what it was given.
+    kernel: bool,
+}
+
+struct Run {
+    parent: Parent,
+    members: Members,
+    follows: Follows,
+    /// Links that were the querier before the operation.
+    queriers: BTreeSet<(Af, usize)>,
+}
+
+/// Does something in both families.
+macro_rules! both {
+    ($run:ident.$do:ident($($argument:expr),*)) => {{
+        $run.$do::<wire::V4>($($argument),*);
+        $run.$do::<wire::V6>($($argument),*);
+    }};
+}
+
+impl Run {
+    fn new(behaviour: Behaviour) -> Self {
+        Self {
+            parent: Parent::new(behaviour),
+            members: Members::default(),
+            follows: Follows { alike: true, members: true, kernel: true },
+            queriers: BTreeSet::new(),
+        }
+    }
+
+    fn step(&mut self, op: &Op) {
+        self.parent.sent.clear();
+        self.note_rules();
+        self.apply(op);
+        self.note_links();
+        let look = Look { parent: &self.parent, members: &self.members, follows: self.follows };
+        look.check();
+        if let Op::Pass(1000..) = op {
+            look.check_heard();
+        }
+        // No two operations at one moment, and each at a moment that timers are rounded to.
+        self.pass(8);
+    }
+
+    /// What the links go by, as the model is to know it.
+    fn note_rules(&mut self) {
+        self.queriers.clear();
+        for af in Af::ALL {
+            for (link, row) in self.parent.link_rows(af) {
+                self.members.rules(af, link, Rules::of(&row));
+                if row.querier {
+                    self.queriers.insert((af, link));
+                }
+            }
+        }
+    }
+
+    /// What became of the links.
+    fn note_links(&mut self) {
+        for af in Af::ALL {
+            let rows = self.parent.link_rows(af);
+            for link in 0..net::LINKS.len() {
+                let row = rows.iter().find(|(at, _)| *at == link);
+                let up = self.parent.links[link].up;
+                if !row.is_some_and(|_| up) {
+                    self.members.0.retain(|(family, at, _), _| (*family, *at) != (af, link));
+                }
+                let querier = row.is_some_and(|(_, row)| row.querier);
+                if self.queriers.contains(&(af, link)) && !querier {
+                    self.members.yield_to_another(af, link);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Report { link, host, group, said } => {
+                both!(self.report(*link, *host, *group, *said));
+            }
+            Op::Query { link, lower, group, sources, suppress } => {
+                both!(self.query(*link, *lower, *group, *sources, *suppress));
+            }
+            Op::OldQuery { link, lower } => {
+                self.follows.alike = false;
+                self.follows.members &= !(2..5).contains(link);
+                both!(self.old_query(*link, *lower));
+            }
+            Op::Packet { link, sender, group } => {
+                for af in Af::ALL {
+                    self.packet(af, *link, net::sender(af, *sender), net::group(af, *group));
+                }
+            }
+            Op::Pass(time) => self.pass(*time),
+            Op::Flap(link) => self.parent.change(*link, |l| l.up = !l.up),
+            Op::Gone(link) if self.parent.links[*link].ifindex.is_some() => self.parent.go(*link),
+            Op::Gone(link) => self.parent.come(*link),
+            Op::Readdress(link) => self.parent.readdress(*link),
+            Op::Unaddress(link) => {
+                // An IPv4 vif needs an address on some systems, and hosts a network to be in.
+                self.follows.alike = false;
+                self.parent.change(*link, |l| l.addressed = !l.addressed);
+            }
+            Op::Reload(point) => {
+                let points = self.parent.points ^ 1 << point;
+                let left = |(point, link): &(u32, usize)| points >> point & 1 == 1 && *link > 0;
+                self.follows.members &= !file::UNFOLLOWED.iter().any(left);
+                self.parent.reload(points);
+            }
+            Op::Statement { add, which } => {
+                for af in Af::ALL {
+                    let statement = file::statement(af, *which);
+                    self.parent.control(match add {
+                        true => Request::Add(statement),
+                        false => Request::Remove(statement),
+                    });
+                }
+            }
+            Op::Flush { group, sender } => {
+                for af in Af::ALL {
+                    let group = group.map(|n| net::group(af, n));
+                    let source = sender.map(|n| net::sender(af, n));
+                    self.parent.control(Request::Flush { group, source });
+                }
+            }
+            Op::Refuse(routes) => {
+                // Which ones depends on the order of a keyed hash.
+                (self.follows.kernel, self.follows.alike) = (false, false);
+                self.parent.refuse = [*routes; 2];
+            }
+            Op::Lose(n) => {
+                self.follows.kernel = false;
+                for af in Af::ALL {
+                    let n = usize::from(*n);
+                    let source = (n < 128).then(|| net::sender(af, n / 5));
+                    self.parent.fake.lose_entry(RouteKey { source, group: net::group(af, n) });
+                }
+            }
+            Op::Restart => {
+                self.members = Members::default();
+                self.parent.restart();
+            }
+            Op::Raw { link, bytes } => {
+                self.follows.alike = false;
+                self.follows.members = false;
+                both!(self.raw(*link, bytes));
+            }
+        }
+    }
+
+    /// A host of a link that is up says something of a group.
+    fn report<F: Family>(&mut self, link: usize, host: u8, group: usize, said: Said) {
+        let at = self.parent.links[link];
+        let (Some(ifindex), true) = (at.ifindex, at.up) else { return };
+        self.expect(F::AF, link, group, said);
+        let source = address::<F>(net::host(F::AF, link, host));
+        let from = Sender::<F> { ifindex, source, mtu: 1500 };
+        let group = address::<F>(net::group(F::AF, group));
+        let messages = match said {
+            Said::Record(kind, sources) => {
+                let mut report = ReportBuilder::<F>::new(from);
+                let list: Vec<F::Addr> =
+                    net::picked(F::AF, sources).into_iter().map(address::<F>).collect();
+                report.push(kind, group, &list);
+                report.finish()
+            }
+            Said::Report => vec![wire::old_report(&from, F::LAYOUT.newest - 1, group)],
+            Said::Leave => vec![wire::leave(&from, group)],
+        };
+        messages.into_iter().for_each(|message| self.parent.deliver::<F>(source, message));
+    }
+
+    /// The same for the model, as far as the configuration admits it.
+    fn expect(&mut self, af: Af, link: usize, group: usize, said: Said) {
+        let view = forwarding::View::new(&self.parent, af);
+        let at = self.parent.links[link];
+        let Some(port) = view.ports.iter().find(|p| Some(p.ifindex) == at.ifindex) else { return };
+        let (rules, now) = (Rules::of(&port.row), self.parent.now);
+        let is_specific = group == net::SPECIFIC;
+        let foreign = af == Af::Ip4 && !at.addressed && !port.takes_any();
+        let group = net::group(af, group);
+        if foreign || port.is_boundary(group) || !port.permits(group, None) {
+            return;
+        }
+        let key = (af, link, group);
+        let none = BTreeSet::new();
+        match said {
+            Said::Record(kind, sources) => {
+                let excludes = matches!(kind, RecordType::IsEx | RecordType::ToEx);
+                let kept = |s: &IpAddr| excludes || port.permits(group, Some(*s));
+                let list: BTreeSet<IpAddr> =
+                    net::picked(af, sources).into_iter().filter(kept).collect();
+                let empty = list.is_empty() && !excludes && kind != RecordType::ToIn;
+                if !(excludes && is_specific || empty) {
+                    self.members.record(now, key, rules, (kind, &list));
+                }
+            }
+            Said::Report | Said::Leave if is_specific => {}
+            Said::Leave => self.members.record(now, key, rules, (RecordType::ToIn, &none)),
+            Said::Report => self.members.older(now, key, rules),
+        }
+    }
+
+    /// Another router's query. A specific one comes from a lower address only when that one is the
+    /// elected querier: such queries elect in MLD and not in IGMP.
+    fn query<F: Family>(
+        &mut self,
+        link: usize,
+        lower: bool,
+        group: Option<usize>,
+        sources: u8,
+        suppress: bool,
+    ) {
+        let rows = self.parent.link_rows(F::AF);
+        let Some((_, row)) = rows.into_iter().find(|(at, _)| *at == link) else { return };
+        let from = net::host(F::AF, link, if lower { 2 } else { 200 });
+        let elected = row.querier_address == Some(from);
+        let group = group.filter(|_| !lower || elected || !(2..5).contains(&link));
+        let asked = group.map_or(Vec::new(), |_| net::picked(F::AF, sources));
+        let list: Vec<F::Addr> = asked.iter().copied().map(address::<F>).collect();
+        let spec = QuerySpec::<F> {
+            version: F::LAYOUT.newest,
+            group: group.map_or(F::Addr::UNSPECIFIED, |g| address::<F>(net::group(F::AF, g))),
+            max_response: Millis(if group.is_some() { 1000 } else { 10_000 }),
+            suppress,
+            robustness: 2,
+            query_interval: Millis(125_000),
+            sources: &list,
+        };
+        if let (Some(group), true, false) = (group, elected && lower, suppress) {
+            let key = (F::AF, link, net::group(F::AF, group));
+            self.members.follow(self.parent.now, key, &asked, Millis(1000));
+            // It counts as heard again in MLD only.
+            self.follows.alike = false;
+        }
+        self.ask(link, address::<F>(from), &spec);
+    }
+
+    fn old_query<F: Family>(&mut self, link: usize, lower: bool) {
+        let spec = QuerySpec::<F> {
+            version: F::LAYOUT.newest - 1,
+            group: F::Addr::UNSPECIFIED,
+            max_response: Millis(10_000),
+            suppress: false,
+            robustness: 0,
+            query_interval: Millis(0),
+            sources: &[],
+        };
+        let from = net::host(F::AF, link, if lower { 2 } else { 200 });
+        self.ask(link, address::<F>(from), &spec);
+    }
+
+    fn ask<F: Family>(&mut self, link: usize, source: F::Addr, spec: &QuerySpec<'_, F>) {
+        let at = self.parent.links[link];
+        let (Some(ifindex), true) = (at.ifindex, at.up) else { return };
+        for message in wire::query(&Sender { ifindex, source, mtu: 1500 }, spec) {
+            self.parent.deliver::<F>(source, message);
+        }
+    }
+
+    /// A message of any octets, with a sum that fits.
+    fn raw<F: Family>(&mut self, link: usize, bytes: &[u8]) {
+        let at = self.parent.links[link];
+        let (Some(ifindex), true, [_, _, _, _, ..]) = (at.ifindex, at.up, bytes) else { return };
+        let mut message = bytes.to_vec();
+        message[2..4].fill(0);
+        let source = address::<F>(net::host(F::AF, link, 9));
+        let bytes = F::seal(source, F::REPORTS, message);
+        let envelope = parent::envelope(F::AF, source.into(), F::REPORTS.into());
+        self.parent.input(Input::Packet(Packet { ifindex, envelope, bytes }));
+    }
+
+    /// A packet of data arrives on a link that is up; the next one of its flow goes where it should.
+    fn packet(&mut self, af: Af, link: usize, source: IpAddr, group: IpAddr) {
+        let at = self.parent.links[link];
+        let (Some(ifindex), true) = (at.ifindex, at.up) else { return };
+        self.parent.packet(ifindex, source, group);
+        let left = self.parent.packet(ifindex, source, group);
+        let look = Look { parent: &self.parent, members: &self.members, follows: self.follows };
+        look.check_flow(af, ifindex, (source, group), &left);
+    }
+
+    /// Lets time pass. The kernel's own clock ticks each half minute, and the parent mends then.
+    fn pass(&mut self, time: u32) {
+        let mut left = time;
+        while left > 0 {
+            let step = left.min(30_000);
+            self.parent.pass(Millis(step));
+            if step == 30_000 {
+                self.parent.fake.time_passes();
+                self.parent.mend();
+            }
+            left -= step;
+        }
+        self.members.pass(self.parent.now);
+    }
+
+    /// Every host, sender and rule goes silent; then nothing is left, and at the end all is said.
+    fn end(mut self) {
+        self.parent.refuse = [0; 2];
+        for link in 0..net::LINKS.len() {
+            if self.parent.links[link].ifindex.is_none() {
+                self.parent.come(link);
+            }
+            self.parent.change(link, |l| (l.up, l.addressed) = (true, true));
+        }
+        self.parent.reload(0);
+        self.pass(1_200_000);
+        let look = Look { parent: &self.parent, members: &self.members, follows: self.follows };
+        look.check();
+        look.check_heard();
+        look.check_nothing();
+        self.parent.shut_down();
+        let look = Look { parent: &self.parent, members: &self.members, follows: self.follows };
+        look.check_left();
+    }
+}
+
+fn address<F: Family>(address: IpAddr) -> F::Addr {
+    F::Addr::from_ip(address).expect("an address of the family")
+}
