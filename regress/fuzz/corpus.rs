@@ -12,9 +12,12 @@ extern crate self as mcast_proxy_fuzz;
 #[path = "src/message.rs"]
 #[expect(unreachable_pub, reason = "part of a library elsewhere")]
 mod message;
+#[path = "../engine/sequence/mod.rs"]
+#[expect(unreachable_pub, unused_imports, dead_code, reason = "part of a library elsewhere")]
+mod sequence;
 
 macro_rules! targets {
-    ($($name:ident $path:literal,)*) => {
+    ($($name:ident $path:literal $mutations:expr,)*) => {
         $(
             #[path = $path]
             #[expect(unused_attributes, reason = "the file is also a crate, without main")]
@@ -22,7 +25,7 @@ macro_rules! targets {
 
             #[test]
             fn $name() {
-                fuzz(stringify!($name), $name::run);
+                fuzz(stringify!($name), $name::run, $mutations);
             }
         )*
         const TARGETS: &[&str] = &[$(stringify!($name)),*];
@@ -30,13 +33,14 @@ macro_rules! targets {
 }
 
 targets! {
-    config "src/bin/config.rs",
-    procfs "src/bin/procfs.rs",
-    route_messages "src/bin/route_messages.rs",
-    time_codes "src/bin/time_codes.rs",
-    upcalls "src/bin/upcalls.rs",
-    wire_igmp "src/bin/wire_igmp.rs",
-    wire_mld "src/bin/wire_mld.rs",
+    config "src/bin/config.rs" MUTATIONS,
+    core "src/bin/core.rs" MUTATIONS / 200,
+    procfs "src/bin/procfs.rs" MUTATIONS,
+    route_messages "src/bin/route_messages.rs" MUTATIONS,
+    time_codes "src/bin/time_codes.rs" MUTATIONS,
+    upcalls "src/bin/upcalls.rs" MUTATIONS,
+    wire_igmp "src/bin/wire_igmp.rs" MUTATIONS,
+    wire_mld "src/bin/wire_mld.rs" MUTATIONS,
 }
 
 /// Makes the body of a target a function; below the targets, so that they have to import it.
@@ -49,7 +53,7 @@ macro_rules! fuzz_target {
     };
 }
 
-/// Mutations of each target.
+/// Mutations of a target whose runs are short.
 const MUTATIONS: u32 = 20_000;
 /// Octets of a mutated input at most.
 const LONGEST: usize = 2048;
@@ -65,7 +69,7 @@ fn every_target_is_run() {
     assert_eq!(found, TARGETS);
 }
 
-fn fuzz(name: &str, run: fn(&[u8])) {
+fn fuzz(name: &str, run: fn(&[u8]), mutations: u32) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regress/fuzz/corpus").join(name);
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let mut files: Vec<_> = files.collect();
@@ -76,7 +80,7 @@ fn fuzz(name: &str, run: fn(&[u8])) {
         checked(run, input, &path.display());
     }
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    for round in 0..MUTATIONS {
+    for round in 0..mutations {
         let mut input = corpus[chance.below(corpus.len())].clone();
         for _ in 0..=chance.below(4) {
             mutate(&mut input, &corpus, &mut chance);

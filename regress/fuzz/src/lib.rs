@@ -1,3 +1,5 @@
 //! What several fuzz targets use.
 
 pub mod message;
+#[path = "../../engine/sequence/mod.rs"]
+pub mod sequence;
