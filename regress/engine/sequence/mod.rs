@@ -283,7 +283,7 @@ impl Run {
             max_response: Millis(if group.is_some() { 1000 } else { 10_000 }),
             suppress,
             robustness: 2,
-            query_interval: Millis(125_000),
+            query_interval: Millis(60_000),
             sources: &list,
         };
         if let (Some(group), true, false) = (group, elected && lower, suppress) {
