@@ -42,14 +42,6 @@ fn routing(daemon: &Daemon) -> Engine {
 
 /// Each of these ends the engine and makes no kernel call.
 fn forged() -> Vec<(&'static str, Order)> {
-    let transmit = |destination: &str, bytes: Vec<u8>| {
-        Order::Transmit(Transmit {
-            ifindex: DOWN,
-            source: ip("10.0.12.1"),
-            destination: ip(destination),
-            bytes,
-        })
-    };
     let many: Vec<(u32, u8)> = (100..200).map(|i| (i, 1)).collect();
     let add_vif = |family, ifindex| Order::AddVif { family, ifindex };
     vec![
@@ -89,9 +81,93 @@ fn forged() -> Vec<(&'static str, Order)> {
         ("delete route: mixed families", Order::DeleteRoute(key("10.0.11.9", "ff0e::1"))),
         ("pong to no ping", Order::Pong(77)),
         ("finished before the end", Order::Finished),
-        ("transmit where the engine can", transmit("224.0.0.1", vec![0; 28])),
-        ("transmit to a unicast address", transmit("192.0.2.1", vec![0; 28])),
     ]
+}
+
+/// An IGMPv2 query to 239.1.1.1 with the header of RFC 2236, section 2, and RFC 2113, section 2.1;
+/// the checksums are the kernel's and the receiver's affair.
+fn query() -> Transmit {
+    let mut bytes = vec![0x46, 0xc0, 0, 32, 0, 0, 0x40, 0, 1, 2, 0, 0];
+    bytes.extend([10, 0, 12, 1, 239, 1, 1, 1, 0x94, 4, 0, 0]);
+    bytes.extend([0x11, 100, 0, 0, 239, 1, 1, 1]);
+    Transmit { ifindex: DOWN, source: ip("10.0.12.1"), destination: ip("239.1.1.1"), bytes }
+}
+
+/// The query with one octet changed.
+fn with(place: usize, octet: u8) -> Transmit {
+    let mut packet = query();
+    packet.bytes[place] = octet;
+    packet
+}
+
+fn icmp6(kind: u8, destination: &str) -> Transmit {
+    let bytes = [&[kind][..], &[0; 27]].concat();
+    Transmit { ifindex: DOWN, source: ip("::"), destination: ip(destination), bytes }
+}
+
+/// None of these is sent.
+fn unsendable() -> Vec<(&'static str, Transmit)> {
+    let to_unicast = Transmit { destination: ip("10.0.12.9"), ..with(16, 10) };
+    vec![
+        (
+            "to a unicast address",
+            Transmit {
+                bytes: [query().bytes[..17].to_vec(), vec![0, 12, 9], query().bytes[20..].to_vec()]
+                    .concat(),
+                ..to_unicast
+            },
+        ),
+        ("to a unicast IPv6 address", icmp6(130, "2001:db8::1")),
+        ("another destination in the header", with(16, 10)),
+        ("another source in the header", with(15, 2)),
+        ("a source that is not ours", Transmit { source: ip("10.0.12.2"), ..with(15, 2) }),
+        ("a source of the other family", Transmit { source: ip("::"), ..query() }),
+        ("TTL 64", with(8, 64)),
+        ("UDP", with(9, 17)),
+        ("a fragment", with(6, 0x20)),
+        ("another length", with(3, 28)),
+        ("no Router Alert", with(20, 0)),
+        ("DVMRP", with(24, 0x13)),
+        ("no message", Transmit { bytes: query().bytes[..24].to_vec(), ..query() }),
+        ("echo request", icmp6(128, "ff02::1")),
+        ("router advertisement", icmp6(134, "ff02::1")),
+        ("redirect", icmp6(137, "ff02::1")),
+        ("an interface that is not configured", Transmit { ifindex: SECRET, ..query() }),
+        ("an interface that is disabled", Transmit { ifindex: DISABLED, ..query() }),
+        ("a family that is off there", Transmit { ifindex: ONLY_IP4, ..icmp6(130, "ff02::1") }),
+        ("longer than the MTU", {
+            let mut packet = icmp6(143, "ff02::16");
+            packet.bytes.resize(1501, 0);
+            packet
+        }),
+    ]
+}
+
+#[test]
+fn nothing_but_protocol_messages_is_sent() {
+    for (name, packet) in unsendable() {
+        let daemon = Daemon::start();
+        let mut engine = routing(&daemon);
+        engine.sync();
+        engine.send(&Order::Transmit(packet));
+        assert!(engine.is_ended(), "{name}");
+        assert!(daemon.sent.try_recv().is_err(), "{name}");
+        let next = daemon.engine();
+        daemon.stop(next);
+    }
+}
+
+#[test]
+fn protocol_messages_are_sent_as_they_are() {
+    let daemon = Daemon::start();
+    let mut engine = routing(&daemon);
+    let good = [query(), icmp6(130, "ff02::1"), icmp6(143, "ff02::16"), icmp6(151, "ff02::6a")];
+    for packet in good {
+        engine.send(&Order::Transmit(packet.clone()));
+        engine.sync();
+        assert_eq!(daemon.sent.try_recv(), Ok(packet));
+    }
+    daemon.stop(engine);
 }
 
 #[test]

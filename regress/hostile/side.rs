@@ -18,22 +18,25 @@ use mcast_proxy::wire::Af;
 
 use super::{DISABLED, DOWN, ONLY_IP4, SECRET, UP, config};
 
-struct Spawner(Sender<OwnedFd>);
+struct Spawner {
+    engines: Sender<OwnedFd>,
+    sent: Sender<Transmit>,
+}
 
 impl Outside for Spawner {
     fn spawn(&mut self, channel: OwnedFd) -> io::Result<Option<Child>> {
-        self.0.send(channel).map_err(|_| io::Error::other("the test is over"))?;
+        self.engines.send(channel).map_err(|_| io::Error::other("the test is over"))?;
         Ok(None)
     }
     fn tell(&mut self, _: State<'_>) {}
     fn syslog(&mut self) -> Option<OwnedFd> {
         None
     }
-    fn packet_socket(&self, family: Af, _: u32) -> Result<(DescriptorKind, OwnedFd), String> {
+    fn packet_socket(&mut self, family: Af, _: u32) -> Result<(DescriptorKind, OwnedFd), String> {
         Err(format!("{family} stays off here"))
     }
-    fn transmit(&self, _: BorrowedFd<'_>, _: &Transmit) -> io::Result<()> {
-        Ok(())
+    fn transmit(&self, packet: &Transmit) -> io::Result<()> {
+        self.sent.send(packet.clone()).map_err(io::Error::other)
     }
 }
 
@@ -41,6 +44,8 @@ impl Outside for Spawner {
 pub(crate) struct Daemon {
     pub(crate) kernel: Fake,
     pub(crate) engines: Receiver<OwnedFd>,
+    /// Packets that the parent sent.
+    pub(crate) sent: Receiver<Transmit>,
     parent: JoinHandle<Result<(), String>>,
 }
 
@@ -57,14 +62,16 @@ impl Daemon {
         for (ifindex, name) in names {
             kernel.interface(interface(ifindex, name));
         }
-        let (sender, engines) = channel();
+        let (to_engines, engines) = channel();
+        let (sends, sent) = channel();
+        let outside = Spawner { engines: to_engines, sent: sends };
         let fake = kernel.clone();
         let parent = std::thread::spawn(move || {
-            let mut parent = Parent::new(setup(&fake, sender))?;
+            let mut parent = Parent::new(setup(&fake, outside))?;
             while parent.turn()? {}
             Ok(())
         });
-        Self { kernel, engines, parent }
+        Self { kernel, engines, sent, parent }
     }
 
     /// The next engine, before it has read anything.
@@ -101,7 +108,7 @@ impl Daemon {
     }
 }
 
-fn setup(fake: &Fake, engines: Sender<OwnedFd>) -> Setup {
+fn setup(fake: &Fake, outside: Spawner) -> Setup {
     Setup {
         identity: "test".into(),
         foreground: true,
@@ -121,7 +128,7 @@ fn setup(fake: &Fake, engines: Sender<OwnedFd>) -> Setup {
             DescriptorKind::Control,
             std::fs::File::open("/dev/null").unwrap().into(),
         )],
-        outside: Box::new(Spawner(engines)),
+        outside: Box::new(outside),
     }
 }
 

@@ -149,6 +149,10 @@ fn interfaces_are_deleted_and_made_anew() {
              mroute from up0 group ff2e:2::/64 to down1 down2
             ",
         );
+        // Those without a prefix are there before any packet.
+        for at in [0, 1, 3, 4] {
+            lab.wait_state(groups[at], "forwarding");
+        }
         for group in groups {
             lab.check(group, 2, [true, true]);
         }

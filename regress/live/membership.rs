@@ -58,6 +58,7 @@ fn join_and_leave(group: &str, older: Option<(&str, u32)>, version: u8) {
     wait_left(&daemon, group);
     let is = |row: &Value| row["group"] == group.to_string() && row["state"] == "forwarding";
     wait_for("the route is withdrawn", || daemon.rows("routes", is).is_empty().then_some(()));
+    daemon.settle();
     assert_eq!(network.forwarded(&mut sender, group, 4), [0, 0]);
 }
 
@@ -100,6 +101,7 @@ fn two_downstreams(group: &str) {
             |row: &Value| row["outgoing-interfaces"].as_array().is_some_and(|o| o.len() == 2);
         daemon.rows("routes", both).pop()
     });
+    daemon.settle();
     assert_eq!(network.forwarded(&mut sender, group, 3), [3, 3]);
     assert_eq!(wait_got(&mut second, 3), [3, 4, 5]);
     assert_eq!(wait_got(&mut first, 6), [0, 1, 2, 3, 4, 5]);
@@ -109,6 +111,7 @@ fn two_downstreams(group: &str) {
         let one = |row: &Value| row["outgoing-interfaces"].as_array().is_some_and(|o| o.len() == 1);
         daemon.rows("routes", one).pop()
     });
+    daemon.settle();
     assert_eq!(network.forwarded(&mut sender, group, 3), [0, 3]);
     assert_eq!(wait_got(&mut second, 6), [3, 4, 5, 6, 7, 8]);
 }

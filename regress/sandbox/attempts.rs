@@ -2,13 +2,16 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
 
 use caps::{CapSet, Capability};
+use mcast_proxy::engine::packet;
+use mcast_proxy::imsg::Transmit;
+use mcast_proxy::wire::Af;
 use nix::sys::signal::kill;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::{ForkResult, Uid, chroot, fork, setresuid};
@@ -90,9 +93,44 @@ attempts! {
         checked(result)
     };
     hold_many_descriptors(Refused(libc::EMFILE), Refused(libc::EMFILE)) |held| {
-        let igmp: BorrowedFd<'_> = std::os::fd::AsFd::as_fd(&held.igmp);
+        let igmp = held.igmp.as_fd();
         (0..300).map(|_| igmp.try_clone_to_owned()).collect::<io::Result<Vec<_>>>().map(drop)
     };
+}
+
+/// The sockets that an engine is given cannot send; those of a parent, which can, show that it is
+/// not the address that is refused.
+#[test]
+fn send_to_a_foreign_address() {
+    const TO: [IpAddr; 2] =
+        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+    let packet = |destination| {
+        // As long as the longer header.
+        let mut bytes = vec![0; 40];
+        bytes[0] = 0x45;
+        Transmit { ifindex: 0, source: destination, destination, bytes }
+    };
+    let by_engine = |held: &Held| {
+        let sent = [&held.igmp, &held.icmp6].map(AsFd::as_fd).into_iter().zip(TO);
+        let sent = sent.map(|(socket, to)| packet::send(socket, &packet(to)));
+        let errors = sent.map(|result| result.map_err(|e| e.raw_os_error()));
+        match errors.collect::<Vec<_>>()[..] {
+            [Err(Some(libc::EPIPE)), Err(Some(libc::EPIPE))] => {
+                Err(io::Error::from_raw_os_error(libc::EPIPE))
+            }
+            _ => Ok(()),
+        }
+    };
+    let by_parent = |_: &Held| {
+        let mut both = [Af::Ip4, Af::Ip6].into_iter().zip(TO);
+        both.try_for_each(|(family, to)| {
+            packet::send(packet::open_sender(family)?.as_fd(), &packet(to))
+        })
+    };
+    alone("attempts::send_to_a_foreign_address", || {
+        assert_eq!(outcome(Who::Engine, &by_engine), Refused(libc::EPIPE));
+        assert_eq!(outcome(Who::Anyone, &by_parent), Done);
+    });
 }
 
 /// The first option of multicast routing, in both families. linux/mroute.h, linux/mroute6.h.

@@ -15,7 +15,7 @@ use log::{debug, error, info};
 
 use self::control::{Server, Tables};
 use self::core::{Action, Core, Input};
-use self::packet::Sockets;
+use self::packet::{PARENT_SENDS, Sockets};
 use crate::config;
 use crate::imsg::channel::{Channel, ChannelError, Descriptors};
 use crate::imsg::ctl::{CheckRow, Rows, Table};
@@ -113,15 +113,6 @@ fn wait_for(channel: &mut Channel<Notice, Order>, notices: &mut Notices) -> Resu
     Ok(channel.receive(|notice, fd| notices.push_back((notice, fd)))?)
 }
 
-/// What the engine does with a descriptor where its rights can be limited: there the parent sends.
-const fn use_of(kind: DescriptorKind) -> Use {
-    match kind {
-        DescriptorKind::Igmp | DescriptorKind::Icmp6 => Use::Reading,
-        DescriptorKind::Control => Use::Listening,
-        DescriptorKind::Syslog => Use::Logging,
-    }
-}
-
 /// What can be read, or written to where that was waited for.
 struct Ready {
     channel: bool,
@@ -181,7 +172,7 @@ impl Engine {
 
     fn take_descriptor(&mut self, kind: DescriptorKind, fd: Option<OwnedFd>) -> Result<(), Error> {
         let fd = fd.ok_or(Error::BadNotice("descriptor"))?;
-        sandbox::limit(fd.as_fd(), use_of(kind))?;
+        sandbox::limit(fd.as_fd(), kind.what_for())?;
         match kind {
             DescriptorKind::Igmp => self.sockets.put(Af::Ip4, fd),
             DescriptorKind::Icmp6 => self.sockets.put(Af::Ip6, fd),
@@ -258,6 +249,7 @@ impl Engine {
                 self.act()?;
                 self.channel.send(&Order::Pong(number), None)?;
             }
+            Notice::Unsent => self.count_unsent(),
             Notice::Dump => self.dump(),
             Notice::Drift { mended, foreign } => {
                 self.counts.extend([("mended", mended), ("foreign-routes", foreign)]);
@@ -320,10 +312,7 @@ impl Engine {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Parent(order) => self.channel.send(&order, None)?,
-                Action::Transmit(transmit) => {
-                    self.channel.flush()?;
-                    self.transmit(transmit)?;
-                }
+                Action::Transmit(transmit) => self.transmit(transmit)?,
                 Action::Event(mut event) => {
                     event.time = since_epoch();
                     self.control.event(now, event);
@@ -336,16 +325,21 @@ impl Engine {
         Ok(self.channel.flush()?)
     }
 
-    /// Sends a packet; FreeBSD's capability mode leaves that to the parent.
+    /// Sends a packet, or lets the parent.
     fn transmit(&mut self, transmit: Transmit) -> Result<(), ChannelError> {
-        if cfg!(target_os = "freebsd") {
+        if PARENT_SENDS {
             return self.channel.send(&Order::Transmit(transmit), None);
         }
+        self.channel.flush()?;
         if let Err(e) = self.sockets.send(&transmit) {
-            *self.counts.entry("send-errors").or_default() += 1;
+            self.count_unsent();
             debug!("send to {} on interface {}: {e}", transmit.destination, transmit.ifindex);
         }
         Ok(())
+    }
+
+    fn count_unsent(&mut self) {
+        *self.counts.entry("send-errors").or_default() += 1;
     }
 
     /// Logs the state in a few lines.

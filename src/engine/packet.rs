@@ -1,4 +1,8 @@
-//! The engine's raw sockets: opened by the parent while it is privileged, used by the engine.
+//! The raw sockets of IGMP and ICMPv6: opened by the parent while it is privileged.
+//!
+//! The engine receives on its own. A raw socket that can send could send anything to anyone, so
+//! that the parent sends what it has checked, wherever the system can take that right away
+//! ([`PARENT_SENDS`]).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -24,23 +28,26 @@ const ROUTER_ALERT_HEADER: [u8; 8] = [0, 0, 5, 2, 0, 0, 1, 0];
 /// ICMPv6 types that the engine takes: MLD and multicast router discovery.
 const ICMP6_TYPES: [u8; 7] = [130, 131, 132, 143, 151, 152, 153];
 
-/// Opens the raw IGMP socket with all that needs privilege set on it, or that a sandbox forbids
-/// later. `table` is OpenBSD's routing domain, 0 for the one of the process.
+/// Whether the parent sends for the engine. FreeBSD's capability mode forbids the engine to.
+pub const PARENT_SENDS: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));
+
+/// Opens the raw IGMP socket of the engine with all that needs privilege set on it, or that a
+/// sandbox forbids later. `table` is OpenBSD's routing domain, 0 for the one of the process.
 pub fn open_igmp(table: u32) -> io::Result<OwnedFd> {
     let fd = socket::open_raw(libc::AF_INET, libc::IPPROTO_IGMP)?;
     select_table(&fd, table)?;
-    socket::set(&fd, c::IPPROTO_IP, c::IP_HDRINCL, 1)?;
+    prepare_ip4(&fd)?;
     // Without it Linux gives a raw socket only what was joined.
     #[cfg(target_os = "linux")]
     socket::set(&fd, c::IPPROTO_IP, libc::IP_ROUTER_ALERT, 1)?;
     socket::set(&fd, c::IPPROTO_IP, c::HERE.receiving_interface, 1)?;
-    // The BSDs want one octet, which Linux takes too.
-    socket::set(&fd, c::IPPROTO_IP, c::IP_MULTICAST_LOOP, 0u8)?;
     enlarge(&fd)?;
+    #[cfg(target_os = "linux")]
+    only_receive(&fd)?;
     Ok(fd)
 }
 
-/// Opens the raw ICMPv6 socket likewise.
+/// Opens the raw ICMPv6 socket of the engine likewise.
 pub fn open_icmp6(table: u32) -> io::Result<OwnedFd> {
     let fd = socket::open_raw(libc::AF_INET6, c::IPPROTO_ICMPV6)?;
     select_table(&fd, table)?;
@@ -48,10 +55,14 @@ pub fn open_icmp6(table: u32) -> io::Result<OwnedFd> {
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVPKTINFO, 1)?;
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVHOPLIMIT, 1)?;
     socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_RECVHOPOPTS, 1)?;
-    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_HOPOPTS, ROUTER_ALERT_HEADER)?;
-    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_HOPS, 1)?;
-    socket::set(&fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_LOOP, 0)?;
+    prepare_ip6(&fd)?;
     enlarge(&fd)?;
+    #[cfg(target_os = "linux")]
+    {
+        // Only where headers come from the caller does Linux look at what was shut down.
+        socket::set(&fd, c::IPPROTO_IPV6, libc::IPV6_HDRINCL, 1)?;
+        only_receive(&fd)?;
+    }
     Ok(fd)
 }
 
@@ -67,6 +78,48 @@ fn select_table(fd: &OwnedFd, table: u32) -> io::Result<()> {
 #[expect(clippy::unnecessary_wraps, reason = "OpenBSD makes a call here")]
 const fn select_table(_: &OwnedFd, _: u32) -> io::Result<()> {
     Ok(())
+}
+
+/// Opens the socket that the parent sends packets of a family with; nothing is received on it.
+pub fn open_sender(family: Af) -> io::Result<OwnedFd> {
+    match family {
+        Af::Ip4 => {
+            let fd = socket::open_raw(libc::AF_INET, libc::IPPROTO_RAW)?;
+            prepare_ip4(&fd)?;
+            Ok(fd)
+        }
+        Af::Ip6 => {
+            let fd = socket::open_raw(libc::AF_INET6, c::IPPROTO_ICMPV6)?;
+            let nothing = if c::HERE.filter_blocks { [u32::MAX; 8] } else { [0; 8] };
+            socket::set(&fd, c::IPPROTO_ICMPV6, c::ICMP6_FILTER, nothing)?;
+            prepare_ip6(&fd)?;
+            Ok(fd)
+        }
+    }
+}
+
+fn prepare_ip4(fd: &OwnedFd) -> io::Result<()> {
+    socket::set(fd, c::IPPROTO_IP, c::IP_HDRINCL, 1)?;
+    // The BSDs want one octet, which Linux takes too.
+    socket::set(fd, c::IPPROTO_IP, c::IP_MULTICAST_LOOP, 0u8)
+}
+
+fn prepare_ip6(fd: &OwnedFd) -> io::Result<()> {
+    socket::set(fd, c::IPPROTO_IPV6, c::IPV6_HOPOPTS, ROUTER_ALERT_HEADER)?;
+    socket::set(fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_HOPS, 1)?;
+    socket::set(fd, c::IPPROTO_IPV6, c::IPV6_MULTICAST_LOOP, 0)
+}
+
+/// Takes away the right to send. Linux, net/ipv4/af_inet.c, `inet_shutdown`: it is gone although the
+/// call says that the socket is not connected.
+#[cfg(target_os = "linux")]
+fn only_receive(fd: &OwnedFd) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::sys::socket::{Shutdown, shutdown};
+    match shutdown(std::os::fd::AsRawFd::as_raw_fd(fd), Shutdown::Write) {
+        Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// `struct icmp6_filter` that lets [`ICMP6_TYPES`] through and nothing else: a bit for each type, in

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::model::{Config, Statement};
 use crate::kroute::{Capabilities, InterfaceChange, Route, RouteCount, RouteKey, Upcall};
+use crate::sys::sandbox::Use;
 use crate::wire::Af;
 
 /// Engine to parent. The parent checks every field for meaning.
@@ -155,6 +156,8 @@ pub enum Notice {
     },
     /// Answer with [`Order::Pong`].
     Ping(u32),
+    /// The system did not take the packet of an [`Order::Transmit`].
+    Unsent,
     /// Dump the state to the log (SIGUSR1).
     Dump,
     /// Leave everything upstream, terminate MRDISC, then [`Order::Finished`].
@@ -208,6 +211,18 @@ pub enum DescriptorKind {
     Control,
     /// The connected syslog socket.
     Syslog,
+}
+
+impl DescriptorKind {
+    /// What both processes do with it, where its rights can be limited.
+    #[must_use]
+    pub const fn what_for(self) -> Use {
+        match self {
+            Self::Igmp | Self::Icmp6 => Use::Reading,
+            Self::Control => Use::Listening,
+            Self::Syslog => Use::Logging,
+        }
+    }
 }
 
 /// A received protocol packet.

@@ -1,14 +1,13 @@
 //! What comes in: orders of the engine, questions of the kernel, changes of the interfaces.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
 
 use log::{debug, info, warn};
 
 use super::Parent;
 use super::validate::{Gravity, Refusal};
 use crate::config::Change;
-use crate::imsg::{DescriptorKind, Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
+use crate::imsg::{Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
 use crate::kroute::{FromKernel, Interface, InterfaceChange, Route, RouteKey, Upcall, UpcallKind};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::Af;
@@ -148,7 +147,7 @@ impl Parent {
         if let Err(e) = self.setup.kernel.delete_vif(family, ifindex) {
             debug!("{e}");
         }
-        self.world.vifs_mut(family).remove(&ifindex);
+        self.world.remove_vif(family, ifindex);
         self.join_control_groups();
     }
 
@@ -244,17 +243,13 @@ impl Parent {
         info!("log {}", if verbose { "verbose" } else { "brief" });
     }
 
-    fn transmit(&self, packet: &Transmit) -> Result<(), Refusal> {
-        self.world.check_transmit(packet)?;
-        let kind = match Af::of(packet.destination) {
-            Af::Ip4 => DescriptorKind::Igmp,
-            Af::Ip6 => DescriptorKind::Icmp6,
-        };
-        let socket = self.setup.descriptors.iter().find(|(k, _)| *k == kind);
-        if let Some((_, socket)) = socket
-            && let Err(e) = self.setup.outside.transmit(socket.as_fd(), packet)
+    fn transmit(&mut self, packet: &Transmit) -> Result<(), Refusal> {
+        let checked = self.world.check_transmit(packet);
+        if self.pass(checked)?.is_none()
+            && let Err(e) = self.setup.outside.transmit(packet)
         {
-            debug!("send to {}: {e}", packet.destination);
+            debug!("send to {} on interface {}: {e}", packet.destination, packet.ifindex);
+            self.tell(&Notice::Unsent);
         }
         Ok(())
     }

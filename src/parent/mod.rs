@@ -28,6 +28,7 @@ pub use start::main;
 
 use crate::config::Change;
 use crate::config::model::Config;
+use crate::engine::packet::PARENT_SENDS;
 use crate::imsg::{DescriptorKind, Notice, Transmit};
 use crate::kroute::{Kernel, Memberships, Monitor, Upcall};
 use crate::sys::poll::Poll;
@@ -53,16 +54,21 @@ pub trait Outside {
     fn tell(&mut self, state: State<'_>);
     /// A new connection to syslogd, when that was restarted.
     fn syslog(&mut self) -> Option<OwnedFd>;
-    /// Opens the raw socket of a family that is switched on.
+    /// Opens the raw socket of a family that is switched on, for the engine, and what
+    /// [`Self::transmit`] needs.
     ///
     /// # Errors
     /// Why it cannot be opened, for the user.
-    fn packet_socket(&self, family: Af, table: u32) -> Result<(DescriptorKind, OwnedFd), String>;
-    /// Sends a packet on a raw socket for an engine that cannot.
+    fn packet_socket(
+        &mut self,
+        family: Af,
+        table: u32,
+    ) -> Result<(DescriptorKind, OwnedFd), String>;
+    /// Sends a packet for an engine that cannot.
     ///
     /// # Errors
     /// When the system does not take it.
-    fn transmit(&self, socket: BorrowedFd<'_>, packet: &Transmit) -> io::Result<()>;
+    fn transmit(&self, packet: &Transmit) -> io::Result<()>;
 }
 
 /// What a parent is made of.
@@ -156,7 +162,7 @@ impl Parent {
             config: std::mem::take(&mut setup.config),
             families: setup.families,
             star_g,
-            transmits: cfg!(target_os = "freebsd"),
+            transmits: PARENT_SENDS,
             ..World::default()
         };
         world.named = world.config.names();

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 
@@ -12,7 +12,7 @@ use ::log::{error, warn};
 use super::cli::{self, Arguments, USAGE};
 use super::{Outside, Parent, Setup, sockets};
 use crate::config;
-use crate::engine::packet;
+use crate::engine::packet::{self, PARENT_SENDS};
 use crate::imsg::{DescriptorKind, Transmit};
 use crate::kroute;
 use crate::sys::sandbox::{self, Files, Use};
@@ -95,15 +95,12 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
     let (control, pid) = (said.control_socket(), paths::pid_file(&said.identity));
     let (listener, _removed) = sockets::listen(&control, user.1)?;
     let _pid = sockets::write_pid(&pid)?;
-    let on = Af::ALL.into_iter().filter(|family| options.has(*family));
-    let sockets = on.map(|family| packet_socket(family, said.table));
-    let mut descriptors = sockets.collect::<Result<Vec<_>, _>>()?;
-    descriptors.push((DescriptorKind::Control, listener));
     let routing = Af::ALL.into_iter().filter_map(|f| kernel.descriptor(f));
-    let limited = routing.map(|fd| (fd, Use::Routing));
-    let limited = limited.chain([(monitor.descriptor(), Use::Reading)]);
-    for (fd, what_for) in limited.chain(descriptors.iter().map(|(k, fd)| (fd.as_fd(), use_of(*k))))
-    {
+    let limited = routing.map(|fd| (fd, Use::Routing)).chain([
+        (monitor.descriptor(), Use::Reading),
+        (listener.as_fd(), DescriptorKind::Control.what_for()),
+    ]);
+    for (fd, what_for) in limited {
         sandbox::limit(fd, what_for).map_err(|e| e.to_string())?;
     }
     let mut outside = Real {
@@ -111,8 +108,13 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
         identity: said.identity.clone(),
         foreground: said.foreground,
         waiter,
+        senders: [None, None],
         syslogd: None,
     };
+    let on = Af::ALL.into_iter().filter(|family| options.has(*family));
+    let sockets = on.map(|family| outside.packet_socket(family, said.table));
+    let mut descriptors = sockets.collect::<Result<Vec<_>, _>>()?;
+    descriptors.push((DescriptorKind::Control, listener));
     match outside.syslog() {
         Some(socket) => descriptors.push((DescriptorKind::Syslog, socket)),
         None if said.foreground || log::NEEDS_NO_SOCKET => {}
@@ -160,23 +162,6 @@ fn serve(mut parent: Parent) -> Result<ExitCode, String> {
     }
 }
 
-/// What the parent does with a descriptor of the engine's, where its rights can be limited.
-const fn use_of(kind: DescriptorKind) -> Use {
-    match kind {
-        DescriptorKind::Igmp | DescriptorKind::Icmp6 => Use::Sending,
-        DescriptorKind::Control => Use::Listening,
-        DescriptorKind::Syslog => Use::Logging,
-    }
-}
-
-fn packet_socket(family: Af, table: u32) -> Result<(DescriptorKind, OwnedFd), String> {
-    let (kind, socket) = match family {
-        Af::Ip4 => (DescriptorKind::Igmp, packet::open_igmp(table)),
-        Af::Ip6 => (DescriptorKind::Icmp6, packet::open_icmp6(table)),
-    };
-    Ok((kind, socket.map_err(|e| format!("{family}: raw socket: {e}"))?))
-}
-
 /// The daemon changes its directory, and reads the file again later.
 fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))
@@ -196,6 +181,8 @@ struct Real {
     identity: String,
     foreground: bool,
     waiter: Option<Waiter>,
+    /// What packets are sent with, by [`Af::index`].
+    senders: [Option<OwnedFd>; 2],
     /// Which socket syslogd listened at, by device and inode.
     syslogd: Option<(u64, u64)>,
 }
@@ -229,13 +216,34 @@ impl Outside for Real {
         Some(socket)
     }
 
-    fn packet_socket(&self, family: Af, table: u32) -> Result<(DescriptorKind, OwnedFd), String> {
-        let (kind, socket) = packet_socket(family, table)?;
-        sandbox::limit(socket.as_fd(), use_of(kind)).map_err(|e| e.to_string())?;
+    fn packet_socket(
+        &mut self,
+        family: Af,
+        table: u32,
+    ) -> Result<(DescriptorKind, OwnedFd), String> {
+        let failed = |e: io::Error| format!("{family}: raw socket: {e}");
+        let limit = |fd: &OwnedFd, what_for| {
+            sandbox::limit(fd.as_fd(), what_for).map_err(|e| e.to_string())
+        };
+        if PARENT_SENDS {
+            let sender = packet::open_sender(family).map_err(failed)?;
+            limit(&sender, Use::Sending)?;
+            if let Some(place) = self.senders.get_mut(family.index()) {
+                *place = Some(sender);
+            }
+        }
+        let (kind, socket) = match family {
+            Af::Ip4 => (DescriptorKind::Igmp, packet::open_igmp(table)),
+            Af::Ip6 => (DescriptorKind::Icmp6, packet::open_icmp6(table)),
+        };
+        let socket = socket.map_err(failed)?;
+        limit(&socket, kind.what_for())?;
         Ok((kind, socket))
     }
 
-    fn transmit(&self, socket: BorrowedFd<'_>, packet: &Transmit) -> io::Result<()> {
-        packet::send(socket, packet)
+    fn transmit(&self, packet: &Transmit) -> io::Result<()> {
+        let family = Af::of(packet.destination);
+        let sender = self.senders.get(family.index()).and_then(Option::as_ref);
+        packet::send(sender.ok_or(io::ErrorKind::NotConnected)?.as_fd(), packet)
     }
 }

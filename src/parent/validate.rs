@@ -11,6 +11,8 @@ use crate::wire::{Address, Af, GroupScope};
 
 /// Outputs of one route at most: no kernel has more vifs.
 pub const MAX_OUTPUTS: usize = 64;
+/// IGMP and multicast router discovery. RFC 9776, section 4; RFC 4286, section 5.
+const IGMP_TYPES: [u8; 8] = [0x11, 0x12, 0x16, 0x17, 0x22, 0x30, 0x31, 0x32];
 /// MLD and multicast router discovery. RFC 9777, section 5; RFC 4286, section 5.
 const ICMP6_TYPES: [u8; 7] = [130, 131, 132, 143, 151, 152, 153];
 
@@ -42,6 +44,8 @@ pub enum Refusal {
     TooManyRoutes(usize),
     #[error("packet to send: {0}")]
     BadPacket(&'static str),
+    #[error("packet to send: {0}")]
+    LatePacket(&'static str),
     #[error("{0} out of turn")]
     OutOfTurn(&'static str),
 }
@@ -62,7 +66,10 @@ impl Refusal {
     #[must_use]
     pub const fn gravity(&self) -> Gravity {
         match self {
-            Self::UnknownInterface(_) | Self::NotEnabled(..) | Self::NotVif(..) => Gravity::Stale,
+            Self::UnknownInterface(_)
+            | Self::NotEnabled(..)
+            | Self::NotVif(..)
+            | Self::LatePacket(_) => Gravity::Stale,
             Self::TooManyRoutes(_) => Gravity::Limit,
             Self::FamilyOff(_)
             | Self::Unroutable(_)
@@ -152,33 +159,31 @@ impl World {
         (installed < limit).then_some(()).ok_or(Refusal::TooManyRoutes(limit))
     }
 
-    /// An IGMP or ICMPv6 packet to a group, from one of the addresses of the interface.
+    /// A message of IGMP, MLD or MRDISC to a group, from one of the addresses of an interface that
+    /// is configured, or that is a vif still.
     pub fn check_transmit(&self, packet: &Transmit) -> Result<(), Refusal> {
         if !self.transmits {
             return Err(Refusal::OutOfTurn("packet to send"));
         }
         let family = Af::of(packet.destination);
-        let interface = self.check_add_vif(family, packet.ifindex)?;
+        let interface = self.check_add_vif(family, packet.ifindex).or_else(|refusal| {
+            let vif = self.vifs(family).get(&packet.ifindex);
+            let known = self.interfaces.get(&packet.ifindex);
+            vif.and(known.or_else(|| self.left.get(&packet.ifindex))).ok_or(refusal)
+        })?;
+        let types: &[u8] = match family {
+            Af::Ip4 => &IGMP_TYPES,
+            Af::Ip6 => &ICMP6_TYPES,
+        };
         let ours = interface.addresses.iter().any(|a| a.address == packet.source);
-        let unspecified = packet.source.is_unspecified() && Af::of(packet.source) == family;
-        let protocol = match family {
-            // The header's protocol field, and its destination. RFC 791, section 3.1.
-            Af::Ip4 => (packet.bytes.get(9), packet.bytes.get(16..20).and_then(ip4)),
-            Af::Ip6 => (packet.bytes.first(), Some(packet.destination)),
-        };
-        let kind = match (family, protocol) {
-            (Af::Ip4, (Some(2), to)) => to == Some(packet.destination),
-            (Af::Ip6, (Some(kind), _)) => ICMP6_TYPES.contains(kind),
-            (Af::Ip4 | Af::Ip6, _) => false,
-        };
         if !packet.destination.is_multicast() {
             Err(Refusal::BadPacket("not to a group"))
-        } else if !ours && !unspecified {
-            Err(Refusal::BadPacket("not from an address of the interface"))
-        } else if !kind {
+        } else if !kind_of(packet).is_some_and(|kind| types.contains(&kind)) {
             Err(Refusal::BadPacket("neither IGMP nor MLD nor MRDISC"))
+        } else if !ours && !packet.source.is_unspecified() {
+            Err(Refusal::LatePacket("not from an address of the interface"))
         } else if packet.bytes.len() > usize::try_from(interface.mtu).unwrap_or(usize::MAX) {
-            Err(Refusal::BadPacket("longer than the interface's MTU"))
+            Err(Refusal::LatePacket("longer than the interface's MTU"))
         } else {
             Ok(())
         }
@@ -211,6 +216,19 @@ pub fn check_statement(named: &[Pattern], statement: &Statement) -> Result<(), S
     })
 }
 
-fn ip4(octets: &[u8]) -> Option<IpAddr> {
-    octets.first_chunk::<4>().map(|o| IpAddr::from(*o))
+/// The type of the message. An IPv4 header must say what the order does and nothing else: TTL 1,
+/// protocol 2, Router Alert, no fragment. RFC 791, section 3.1; RFC 2113, section 2.1.
+fn kind_of(packet: &Transmit) -> Option<u8> {
+    match (packet.source, packet.destination) {
+        (IpAddr::V4(source), IpAddr::V4(to)) => {
+            let (header, message) = packet.bytes.split_first_chunk::<24>()?;
+            let [high, low] = u16::try_from(packet.bytes.len()).ok()?.to_be_bytes();
+            let addresses = [source.octets(), to.octets(), [0x94, 4, 0, 0]].concat();
+            let says = header.starts_with(&[0x46, 0xc0, high, low, 0, 0, 0x40, 0, 1, 2])
+                && header.ends_with(&addresses);
+            message.first().filter(|_| says).copied()
+        }
+        (IpAddr::V6(_), IpAddr::V6(_)) => packet.bytes.first().copied(),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+    }
 }

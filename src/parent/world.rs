@@ -19,6 +19,8 @@ pub struct World {
     /// The vifs and their numbers, by [`Af::index`]; also of interfaces that are gone, until the
     /// engine says so.
     pub vifs: [BTreeMap<u32, u16>; 2],
+    /// Interfaces that nothing names any more and that are vifs still: the engine takes its leave.
+    pub left: BTreeMap<u32, Interface>,
     /// Whether the kernel's routing is open, by [`Af::index`].
     pub families: [bool; 2],
     /// (*,G) entries can be made, by [`Af::index`].
@@ -57,6 +59,14 @@ impl World {
         }
     }
 
+    /// The interface is no vif of the family any more.
+    pub fn remove_vif(&mut self, family: Af, ifindex: u32) {
+        self.vifs_mut(family).remove(&ifindex);
+        if Af::ALL.iter().all(|family| !self.vifs(*family).contains_key(&ifindex)) {
+            self.left.remove(&ifindex);
+        }
+    }
+
     /// What holds for an interface; `None` when nothing names it or it is disabled.
     #[must_use]
     pub fn settings(&self, interface: &Interface) -> Option<Settings> {
@@ -77,8 +87,12 @@ impl World {
     fn present(&mut self, interface: Interface) -> Option<InterfaceChange> {
         let ifindex = interface.ifindex;
         if self.config.resolve(&interface.name).is_none() {
+            if Af::ALL.iter().any(|family| self.vifs(*family).contains_key(&ifindex)) {
+                self.left.insert(ifindex, interface);
+            }
             return self.change(InterfaceChange::Gone { ifindex });
         }
+        self.left.remove(&ifindex);
         let before = self.interfaces.insert(ifindex, interface.clone());
         (before.as_ref() != Some(&interface)).then_some(InterfaceChange::Present(interface))
     }

@@ -8,7 +8,7 @@ use crate::imsg::Transmit;
 use crate::sys::time::Millis;
 
 /// Octets of an IP packet at most.
-const GREATEST_MTU: usize = 65_535;
+const GREATEST_MTU: usize = 65_000;
 
 /// Where messages leave from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

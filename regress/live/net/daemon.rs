@@ -180,6 +180,11 @@ impl<'a> Daemon<'a> {
         rows.iter().filter(|row| is(row)).cloned().collect()
     }
 
+    /// Waits until the kernel has what the tables tell: the parent does one thing after the other.
+    pub fn settle(&self) {
+        self.order(&["reload"]);
+    }
+
     /// Sends a signal to the parent.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("the daemon is there");

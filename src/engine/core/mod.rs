@@ -233,6 +233,7 @@ impl Core {
             | Notice::Log { .. }
             | Notice::Ping(_)
             | Notice::Drift { .. }
+            | Notice::Unsent
             | Notice::Dump => {}
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn limit(descriptor: BorrowedFd<'_>, what_for: Use) -> Result<(), Err
         Use::Routing => &[Read, Write, Event, Getsockopt, Setsockopt, Ioctl],
         Use::Reading => &[Read, Event],
         // sendto(2) to an address takes the right to connect.
-        Use::Sending => &[Read, Write, Connect, Event, Setsockopt],
+        Use::Sending => &[Write, Connect, Event, Setsockopt],
         Use::Listening => &[Accept, Read, Write, Event, Getsockopt, Fcntl, Ioctl, Shutdown],
         Use::Talking => &[Read, Write, Event, Getsockopt, Fcntl, Ioctl, Shutdown],
         Use::Logging => &[Write, Event, Fcntl, Ioctl],

@@ -62,7 +62,7 @@ pub enum Use {
     Routing,
     /// Only reads.
     Reading,
-    /// Sends packets to addresses, and hands it on to a process that reads.
+    /// Sends packets to addresses.
     Sending,
     /// Accepts clients.
     Listening,
