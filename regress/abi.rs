@@ -9,35 +9,19 @@ use mcast_proxy::sys::{abi::Fact, consts};
 
 const FACTS: &[&[&[Fact]]] = &[&[consts::ABI], kroute::ABI];
 
-/// What `struct igmpmsg` needs from outside: OpenBSD shows it to its kernel only, so that the part of
-/// netinet/ip_mroute.h that defines it has to be put beside this file as igmpmsg.h.
-const INCLUDES: &str = if cfg!(target_os = "linux") {
-    "#include <stddef.h>
-#define _GNU_SOURCE
+#[cfg(target_os = "linux")]
+const INCLUDES: &str = "#define _GNU_SOURCE
+#include <stddef.h>
+#include <sys/socket.h>
 #include <netinet/in.h>
 #include <netinet/icmp6.h>
-#include <sys/socket.h>
-"
-} else if cfg!(target_os = "openbsd") {
-    "#include <stddef.h>
-#include <sys/types.h>
-#include <sys/socket.h>
-#include <sys/sockio.h>
-#include <sys/sysctl.h>
-#include <net/if.h>
-#include <net/if_dl.h>
-#include <net/if_types.h>
-#include <net/route.h>
-#include <netinet/in.h>
-#include <netinet/icmp6.h>
-#include <netinet/ip_mroute.h>
-#include <netinet6/in6_var.h>
-#include <netinet6/ip6_mroute.h>
-#include \"igmpmsg.h\"
-"
-} else {
-    "#include <stddef.h>
-#include <sys/types.h>
+#include <linux/mroute.h>
+#include <linux/mroute6.h>
+";
+
+#[cfg(not(target_os = "linux"))]
+const INCLUDES: &str = "#include <stddef.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 #include <sys/sockio.h>
 #include <sys/sysctl.h>
@@ -50,8 +34,12 @@ const INCLUDES: &str = if cfg!(target_os = "linux") {
 #include <netinet/ip_mroute.h>
 #include <netinet6/in6_var.h>
 #include <netinet6/ip6_mroute.h>
-"
-};
+";
+
+/// OpenBSD shows `struct igmpmsg` to its kernel only: the part of netinet/ip_mroute.h that defines it
+/// has to be put beside this source.
+const MORE_INCLUDES: &str =
+    if cfg!(target_os = "openbsd") { "#include \"igmpmsg.h\"\n" } else { "" };
 
 /// A text of at most `N` octets, built when this is compiled.
 struct Text<const N: usize> {
@@ -98,7 +86,8 @@ impl<const N: usize> Text<N> {
 }
 
 const fn text<const N: usize>() -> Text<N> {
-    let mut text = Text { octets: [0; N], len: 0 }.push("\n/* abi: begin */\n").push(INCLUDES);
+    let text = Text { octets: [0; N], len: 0 }.push("\n/* abi: begin */\n");
+    let mut text = text.push(INCLUDES).push(MORE_INCLUDES);
     let (mut i, mut j, mut k) = (0, 0, 0);
     while i < FACTS.len() {
         if j == FACTS[i].len() {
