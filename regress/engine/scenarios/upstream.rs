@@ -86,6 +86,9 @@ fn a_static_group_is_part_of_the_sum<F: Net>(system: Behaviour) {
     assert_eq!(router.wanted::<F>("up0"), "EXCLUDE");
     router.reload(&plain::<F>());
     assert_eq!(router.wanted::<F>("up0"), "INCLUDE 1");
+    let mut router = Router::on(system, &network::<F>("", "", &words));
+    router.reload(&plain::<F>());
+    assert_eq!(router.wanted::<F>("up0"), "none");
 }
 
 /// RFC 4605, section 4.1: of all downstreams.

@@ -283,7 +283,6 @@ impl<F: Family> Groups<F> {
 
     /// Has every group looked at again: the choice of upstreams changed.
     pub fn mark_all(&mut self) {
-        self.dirty.clear();
         self.dirty.extend(self.index.iter().map(|m| self.members[m].group));
     }
 
