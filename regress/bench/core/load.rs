@@ -6,6 +6,7 @@ use std::time::Duration;
 use mcast_proxy::config::model::{FastLeave, SourceNet};
 use mcast_proxy::engine::core::{Action, Input};
 use mcast_proxy::imsg::{Order, Packet};
+use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::{Address, Af, Family, RecordType, ReportBuilder, Sender};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -86,20 +87,38 @@ pub(crate) fn processor_time() -> Duration {
     Duration::from_micros(u64::try_from(sum).expect("a time since the start"))
 }
 
-/// Hands the inputs to the core as the engine does, and tells the time that took and the route
-/// orders that came of it. One in `pause` inputs is followed by a millisecond.
+/// Takes what the core wants done; how many orders for routes are among it.
+fn drain(router: &mut Router) -> usize {
+    let mut orders = 0;
+    while let Some(action) = router.core.poll_action() {
+        orders += usize::from(matches!(action, Action::Parent(Order::SetRoute(_))));
+    }
+    orders
+}
+
+/// Hands the inputs to the core as the engine does, and tells the time that took and the orders for
+/// routes that came of it. One in `pause` inputs is followed by a millisecond.
 pub(crate) fn feed(router: &mut Router, inputs: &[Input], pause: usize) -> (Duration, usize) {
     let (start, mut orders) = (processor_time(), 0);
     for some in inputs.chunks(pause) {
         for input in some {
             router.core.handle(router.now, input);
-            while let Some(action) = router.core.poll_action() {
-                orders += usize::from(matches!(action, Action::Parent(Order::SetRoute(_))));
-            }
+            orders += drain(router);
         }
         router.now.0 += 1;
     }
     (processor_time() - start, orders)
+}
+
+/// Lets time pass; what is due on the way is done.
+pub(crate) fn pass(router: &mut Router, time: Millis) {
+    let end = router.now + time;
+    while let Some(due) = router.core.next_deadline().filter(|due| *due <= end) {
+        router.now = router.now.max(due);
+        router.core.handle(router.now, &Input::Time);
+        drain(router);
+    }
+    router.now = end;
 }
 
 /// The middle one of some runs.

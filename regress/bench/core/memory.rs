@@ -7,10 +7,12 @@ use mcast_proxy::config::model::FastLeave;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::{Af, RecordType};
 
-use crate::load::{feed, reports, router, source};
+use crate::load::{feed, pass, reports, router, source};
 use crate::router::{Net, Router};
 
 const GROUPS: u32 = 100_000;
+/// Groups with sources: fewer, so that their reports upstream are sent in time.
+const WITH_SOURCES: u32 = 10_000;
 /// Sources of a group beyond the first, in the second of two loads.
 const SOURCES: u32 = 8;
 /// Until all groups are reported upstream, twice; no group expires before.
@@ -39,28 +41,30 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Octets a group once a host has said this of all groups and all is settled.
-fn growth<F: Net>(router: &mut Router, host: u8, kind: RecordType, sources: &[F::Addr]) -> f64 {
-    let inputs = reports::<F>(0..GROUPS, host, (kind, sources), 1_000);
-    router.pass(Millis(1));
-    router.sent = Vec::new();
+/// Octets a group once a host has said this of so many groups and all is settled.
+fn growth<F: Net>(
+    router: &mut Router,
+    groups: u32,
+    host: u8,
+    (kind, sources): (RecordType, &[F::Addr]),
+) -> f64 {
+    let inputs = reports::<F>(0..groups, host, (kind, sources), 1_000);
     let before = HELD.load(Ordering::Relaxed);
     feed(router, &inputs, 10);
-    router.pass(SETTLE);
-    router.sent = Vec::new();
+    pass(router, SETTLE);
     let grown = HELD.load(Ordering::Relaxed).saturating_sub(before);
-    f64::from(u32::try_from(grown).unwrap_or(u32::MAX)) / f64::from(GROUPS)
+    f64::from(u32::try_from(grown).unwrap_or(u32::MAX)) / f64::from(groups)
 }
 
 /// What a group, a tracked host and a source take.
 pub(crate) fn print<F: Net>() {
     let mut plain = router(FastLeave::No);
-    let first = growth::<F>(&mut plain, 2, RecordType::ToEx, &[]);
-    let host = growth::<F>(&mut plain, 3, RecordType::ToEx, &[]);
+    let [first, host] =
+        [2, 3].map(|host| growth::<F>(&mut plain, GROUPS, host, (RecordType::ToEx, &[])));
     drop(plain);
     let sources: Vec<F::Addr> = (0..=SOURCES).map(source::<F>).collect();
-    let [one, many] = [1, sources.len()].map(|count| {
-        growth::<F>(&mut router(FastLeave::No), 2, RecordType::ToIn, &sources[..count])
+    let [one, many] = [&sources[..1], &sources].map(|sources| {
+        growth::<F>(&mut router(FastLeave::No), WITH_SOURCES, 2, (RecordType::ToIn, sources))
     });
     let goals = match F::AF {
         Af::Ip4 => [160, 32, 64],
@@ -71,7 +75,7 @@ pub(crate) fn print<F: Net>() {
         ("tracked host", host),
         ("source", (many - one) / f64::from(SOURCES)),
     ];
-    println!("{}: octets of heap at {GROUPS} groups", F::AF);
+    println!("{}: octets of heap at {GROUPS} groups; of sources at {WITH_SOURCES}", F::AF);
     for ((name, octets), goal) in figures.into_iter().zip(goals) {
         println!("{name:42}{octets:8.1}  goal {goal}");
     }
