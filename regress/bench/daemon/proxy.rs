@@ -183,8 +183,8 @@ fn measure(name: &str, start: for<'h> fn(&'h Host) -> Option<Box<dyn Proxy + 'h>
         starts.push(begin.elapsed());
     }
     let Some(proxy) = running else { return };
-    thread::sleep(BEFORE);
     let processes = proxy.processes();
+    thread::sleep(BEFORE);
     let (kib, before) = (memory(&processes), switches(&processes));
     thread::sleep(IDLE);
     let wakeups = switches(&processes) - before;

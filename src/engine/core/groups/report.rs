@@ -120,6 +120,7 @@ impl<F: Family> Groups<F> {
             max_sources: (rules.max_sources as usize).min(before.saturating_add(room)),
         }
         .apply(kind, list);
+        sources.shrink_to_fit();
         if extra.is_some() || !sources.is_empty() {
             extra.get_or_insert_default().sources = sources;
         }
