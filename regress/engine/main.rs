@@ -2,8 +2,6 @@
 
 mod clauses;
 mod explain;
-mod model;
-mod random;
 mod router;
 mod scenarios;
 mod seen;
