@@ -1,12 +1,10 @@
 //! Octets of heap that state takes, by an allocator that counts.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use mcast_proxy::config::model::FastLeave;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::{Af, RecordType};
 
+use crate::counting::held;
 use crate::load::{feed, pass, reports, router, source};
 use crate::router::{Net, Router};
 
@@ -18,29 +16,6 @@ const SOURCES: u32 = 8;
 /// Until all groups are reported upstream, twice; no group expires before.
 const SETTLE: Millis = Millis::from_secs(60);
 
-/// Octets allocated now.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same here.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `System` by `alloc`, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 /// Octets a group once a host has said this of so many groups and all is settled.
 fn growth<F: Net>(
     router: &mut Router,
@@ -49,10 +24,10 @@ fn growth<F: Net>(
     (kind, sources): (RecordType, &[F::Addr]),
 ) -> f64 {
     let inputs = reports::<F>(0..groups, host, (kind, sources), 1_000);
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held();
     feed(router, &inputs, 10);
     pass(router, SETTLE);
-    let grown = HELD.load(Ordering::Relaxed).saturating_sub(before);
+    let grown = held().saturating_sub(before);
     f64::from(u32::try_from(grown).unwrap_or(u32::MAX)) / f64::from(groups)
 }
 
