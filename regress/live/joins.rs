@@ -28,7 +28,19 @@ fn wait_record(link: &mut Capture, kinds: &[u8], group: IpAddr, sources: &[IpAdd
 const ASKS: &[u8] = &[record::ALLOW, record::TO_IN];
 const JOINS: &[u8] = &[record::TO_EX];
 const LEAVES: &[u8] = &[record::TO_IN];
-const BLOCKS: &[u8] = &[record::BLOCK];
+
+/// Waits until it was heard that this source, the last one of the group or not, is wanted no more.
+fn wait_blocked(link: &mut Capture, group: IpAddr, source: IpAddr) {
+    let blocks = |r: &Record| (r.kind, r.group) == (record::BLOCK, group) && r.sources == [source];
+    wait_for(&format!("({source}, {group}) is left"), || {
+        link.find(|s| match &s.message {
+            Message::Records(records) => records.iter().any(blocks) || s.leaves(group),
+            Message::Query { .. } | Message::Report(_) | Message::Leave(_) | Message::Other(_) => {
+                false
+            }
+        })
+    });
+}
 
 /// What is asked for on the interface.
 fn asked(daemon: &Daemon, interface: &str) -> Vec<Value> {
@@ -56,9 +68,9 @@ fn join_and_leave_at_run_time() {
             assert_eq!(again.status.code(), Some(1), "{again:?}");
 
             daemon.order(&["leave", "up0", ssm, &from_a]);
-            wait_record(&mut link, BLOCKS, ip(ssm), &[a]);
+            wait_blocked(&mut link, ip(ssm), a);
             daemon.order(&["leave", "up0", ssm, &from_b]);
-            wait_record(&mut link, BLOCKS, ip(ssm), &[b]);
+            wait_blocked(&mut link, ip(ssm), b);
             daemon.order(&["leave", "up0", group]);
             wait_record(&mut link, LEAVES, ip(group), &[]);
             assert!(asked(&daemon, "up0").is_empty());
@@ -155,7 +167,7 @@ fn join_on_a_downstream_is_a_static_member() {
             daemon.order(&["leave", "down1", group]);
             daemon.order(&["leave", "down1", ssm, &wanted.to_string()]);
             wait_record(&mut upstream, LEAVES, any, &[]);
-            wait_record(&mut upstream, BLOCKS, exact, &[wanted]);
+            wait_blocked(&mut upstream, exact, wanted);
         }
     });
 }
