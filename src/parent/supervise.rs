@@ -39,7 +39,9 @@ pub(super) struct Engine {
     child: Option<Child>,
     started: Tick,
     pub(super) ready: Option<Tick>,
-    /// Members exist, so that the next ping is due then.
+    /// It said that members exist.
+    members: bool,
+    /// While members exist; and once after a restart, since those of before may be there still.
     next_ping: Option<Tick>,
     /// The last ping, the last answer, and the ping after the last change of what orders are
     /// checked against.
@@ -57,6 +59,7 @@ impl Engine {
             child,
             started: now,
             ready: None,
+            members: false,
             next_ping: None,
             asked: 0,
             answered: 0,
@@ -97,6 +100,7 @@ impl Engine {
 
     /// Whether members exist, so that it is pinged.
     pub(super) fn members(&mut self, any: bool, now: Tick) {
+        self.members = any;
         self.next_ping = any.then_some(self.next_ping.unwrap_or(now + PING_INTERVAL));
     }
 
@@ -266,7 +270,7 @@ impl Parent {
         if hangs {
             self.fault.get_or_insert("it does not answer".to_owned());
         } else if engine.next_ping.is_some_and(|at| at <= now) {
-            engine.next_ping = Some(now + PING_INTERVAL);
+            engine.next_ping = engine.members.then_some(now + PING_INTERVAL);
             if let Err(e) = engine.ping(now) {
                 self.fault.get_or_insert(e.to_string());
             }
@@ -278,6 +282,9 @@ impl Parent {
         if let Some(engine) = &mut self.engine {
             engine.ready = Some(now);
             engine.overdue = engine.overdue.map(|_| now + PING_TIMEOUT);
+            if self.restarts > 0 {
+                engine.next_ping.get_or_insert(now + PING_INTERVAL);
+            }
         }
         match self.restarts {
             0 => info!("ready"),

@@ -8,8 +8,11 @@ use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, recvfrom,
     sendto, setsockopt, socket,
 };
+use nix::{setsockopt_impl, sockopt_impl};
 
 use super::Host;
+
+sockopt_impl!(IgnoreOutgoing, SetOnly, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, libc::c_int);
 
 /// Record types of IGMPv3 and MLDv2. RFC 9776, section 4.2.13.
 pub mod record {
@@ -96,6 +99,8 @@ impl Capture {
             .run(|| socket(AddressFamily::Packet, SockType::Datagram, flags, all))
             .expect("a packet socket");
         setsockopt(&socket, RcvBuf, &(4 << 20)).expect("a receive buffer");
+        // What the host sends itself would fill it.
+        setsockopt(&socket, IgnoreOutgoing, &1).expect("PACKET_IGNORE_OUTGOING");
         let interface = usize::try_from(host.index(interface)).expect("a small interface index");
         Self { socket, interface, seen: Vec::new() }
     }
@@ -104,10 +109,7 @@ impl Capture {
     pub fn seen(&mut self) -> &[Seen] {
         let mut bytes = [0; 2048];
         while let Ok((length, from)) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes) {
-            let heard = from.is_some_and(|from| {
-                from.ifindex() == self.interface && from.pkttype() != libc::PACKET_OUTGOING
-            });
-            if heard {
+            if from.is_some_and(|from| from.ifindex() == self.interface) {
                 self.seen.extend(parse(&bytes[..length]));
             }
         }
