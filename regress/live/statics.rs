@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::net::daemon::Daemon;
-use crate::net::socket::Sender;
+use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{Network, source};
 use crate::net::{ip, live, wait_for};
 
@@ -339,5 +339,75 @@ fn flush_works_the_first_time() {
         for group in flows {
             lab.check(ip(group), 2, wanted(group));
         }
+    });
+}
+
+/// Patterns on both sides: each incoming interface forwards to every outgoing one but itself, those
+/// that come later as well.
+#[test]
+fn patterns_of_interfaces() {
+    live(|| {
+        let network = Network::new();
+        let text = "ipv6 yes\nuser nobody
+interface \"up*\" { }
+interface \"down+\" { }
+mroute from \"up*\" group 225.1.2.0/24 to \"down+\"
+mroute from \"up*\" group 225.9.9.9 to \"down+\"
+mroute from \"up*\" group ff2e::/64 to \"down+\"
+mroute from \"up*\" group ff2e:9::9 to \"down+\"
+";
+        network.router.delete("down2");
+        let daemon = Daemon::start(&network.router, text);
+        network.wait_vifs(&["up0", "down1"]);
+        let groups = ["225.1.2.3", "225.9.9.9", "ff2e::3", "ff2e:9::9"].map(ip);
+        let mut first = groups.map(|g| Receiver::join(&network.receivers[0], "eth0", g));
+        let mut senders = groups.map(|g| Sender::new(&network.source, "eth0", source(g, 2), g));
+        for (sender, receiver) in senders.iter_mut().zip(&mut first) {
+            sender.send(4);
+            wait_for("data by the first", || (receiver.got() == [0, 1, 2, 3]).then_some(()));
+        }
+        network.link(2, "down2", &network.receivers[1]);
+        let lab = Lab { network: &network, daemon };
+        network.wait_vifs(&["down2"]);
+        for group in groups {
+            wait_for("two outputs", || {
+                let both = |row: &Value| row["outgoing-interfaces"].as_array()?.get(1).cloned();
+                lab.routes(group).iter().find_map(both)
+            });
+            lab.check(group, 2, BOTH);
+        }
+    });
+}
+
+/// IPv4 packets leave with a TTL greater than the threshold only; a reload changes it.
+#[test]
+fn thresholds_of_outputs() {
+    live(|| {
+        let network = Network::new();
+        let text = |threshold: u8| {
+            format!(
+                "user nobody\ninterface up0 {{ }}\ninterface down1 {{ threshold {threshold} }}\n\
+                 interface down2 {{ }}\nmroute from up0 group 225.1.2.3 to down1 down2\n"
+            )
+        };
+        let daemon = Daemon::start(&network.router, &text(5));
+        let group = ip("225.1.2.3");
+        let route = |threshold: u8| {
+            wait_for("the route", || {
+                let row = daemon.rows("routes", |row| row["state"] == "forwarding").pop()?;
+                (row["outgoing-interfaces"][0]["threshold"] == threshold).then_some(())
+            });
+        };
+        route(5);
+        let out = |ttl| {
+            let from = source(group, 2);
+            let mut sender = Sender::with_ttl(&network.source, "eth0", from, group, ttl);
+            network.forwarded(&mut sender, group, 4)
+        };
+        assert_eq!([out(1), out(2), out(5), out(6)], [[0, 0], [0, 4], [0, 4], [4, 4]]);
+        daemon.rewrite(&text(1));
+        daemon.order(&["reload"]);
+        route(1);
+        assert_eq!([out(1), out(2)], [[0, 0], [4, 4]]);
     });
 }
