@@ -233,6 +233,7 @@ fn group_keyed_kernel() {
     assert!(fake.packet(packet(two, group, 11)).is_empty());
     assert_eq!(receive(kernel.as_mut(), Af::Ip4).len(), 1, "one upcall a group");
     kernel.set_route(&route(one, group, 11, &[12])).unwrap();
+    assert!(kernel.has_route(&RouteKey { source: Some(two), group }), "it is that of all sources");
     assert_eq!(fake.sent(), [], "nothing was queued");
     assert_eq!(fake.packet(packet(two, group, 11)), [12]);
     assert!(fake.packet(packet(two, group, 13)).is_empty());

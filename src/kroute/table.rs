@@ -302,7 +302,7 @@ impl<S: System> Kernel for Table<S> {
     }
 
     fn has_route(&self, key: &RouteKey) -> bool {
-        self.rows(key.family()).routes.get(key).is_some()
+        self.rows(key.family()).routes.get(&self.lookup_key(key)).is_some()
     }
 
     fn counters(&mut self, family: Af) -> Result<Vec<RouteCount>, Error> {
