@@ -4,10 +4,11 @@ use mcast_proxy::config::model::{QuerierMode, SourceNet};
 use mcast_proxy::imsg::Notice;
 use mcast_proxy::imsg::ctl::{Check, CheckRow, Outcome};
 use mcast_proxy::kroute::InterfaceChange;
-use mcast_proxy::wire::RecordType::{IsIn, ToEx};
-use mcast_proxy::wire::{Address, V4, V6};
+use mcast_proxy::kroute::fake::Behaviour;
+use mcast_proxy::wire::RecordType::{IsEx, IsIn, ToEx};
+use mcast_proxy::wire::{Address, QuerySpec, V4, V6};
 
-use crate::router::{DOWN, Net, Router, UP, config};
+use crate::router::{DOWN, DOWN2, Net, Router, UP, UP2, config, spec};
 
 macro_rules! both {
     ($($name:ident)*) => { $(
@@ -28,6 +29,15 @@ both! {
     another_querier_forwards
     an_upstream_that_is_gone
     a_group_of_the_link
+    a_rule_denies_it
+    a_threshold_that_nothing_passes
+    another_upstream_has_the_group
+    an_interface_without_a_role
+    an_mroute_whose_output_is_not_there
+    no_room_for_a_route
+    a_route_that_the_kernel_refuses
+    a_source_specific_group_of_an_older_version
+    a_rule_leaves_nothing_to_ask_for
 }
 
 fn explain<F: Net>(router: &Router, group: F::Addr, source: Option<F::Addr>) -> Vec<CheckRow> {
@@ -135,5 +145,110 @@ mod both {
         let router = Router::new(config(SourceNet::Any));
         let rows = explain::<F>(&router, F::ALL_SYSTEMS, None);
         fails(&rows, "never forwarded");
+    }
+
+    /// Any source upstream; more words for it, for the first downstream, and more lines.
+    fn open<F: Net>(upstream: &str, downstream: &str, more: &str) -> Router {
+        let text = format!(
+            "interface up0 {{\nupstream\nsource any\n{upstream}\n}}\n\
+             interface down0 {{\ndownstream\n{downstream}\n}}\n{more}\n"
+        );
+        let mut router = Router::on(Behaviour::Linux, &text);
+        router.report::<F>(DOWN, 5, ToEx, &[]);
+        router
+    }
+
+    pub(super) fn a_rule_denies_it<F: Net>() {
+        let deny = format!("deny group {} source {}", F::GROUP, F::SOURCE);
+        for (upstream, downstream, at) in [("", &*deny, "down0"), (&*deny, "", "up0")] {
+            let router = open::<F>(upstream, downstream, "");
+            let rows = explain::<F>(&router, F::GROUP, Some(F::SOURCE));
+            fails(&rows, &format!("denied by a rule of {at}"));
+            assert!(rows.last().unwrap().advice.as_ref().unwrap().contains(at));
+        }
+    }
+
+    /// There are none in IPv6.
+    pub(super) fn a_threshold_that_nothing_passes<F: Net>() {
+        let router = open::<F>("", "threshold 255", "");
+        let rows = explain::<F>(&router, F::GROUP, None);
+        if F::Addr::LEN == 4 {
+            fails(&rows, "threshold 255 on down0");
+        } else {
+            assert_eq!(rows.last().unwrap().result, Outcome::Ok);
+        }
+    }
+
+    pub(super) fn another_upstream_has_the_group<F: Net>() {
+        let other = "interface up1 {\nupstream\npreference 2\nsource any\n}";
+        let mut router = open::<F>("", "", other);
+        router.data::<F>(UP2, F::SOURCE);
+        let rows = explain::<F>(&router, F::GROUP, Some(F::SOURCE));
+        assert_eq!(row(&rows, Check::Upstream, Some("up1")).result, Outcome::Note);
+        fails(&rows, "upstream for the group is up0");
+    }
+
+    pub(super) fn an_interface_without_a_role<F: Net>() {
+        let mut router = open::<F>("", "", "interface down1 {\n}");
+        router.data::<F>(DOWN2, F::SOURCE);
+        let rows = explain::<F>(&router, F::GROUP, Some(F::SOURCE));
+        fails(&rows, "no mroute from down1");
+    }
+
+    pub(super) fn an_mroute_whose_output_is_not_there<F: Net>() {
+        let (group, source) = (F::group(9), F::SOURCE);
+        let route = format!("mroute from up0 group {group} source {source} to down1");
+        let mut router = open::<F>("", "", &route);
+        let told = |router: &Router| explain::<F>(router, group, Some(source));
+        assert_eq!(told(&router).last().unwrap().result, Outcome::Ok);
+        router.carrier(DOWN2, false);
+        fails(&told(&router), "down1 is absent or down");
+        router.parent(Notice::Interface(InterfaceChange::Gone { ifindex: DOWN2 }));
+        let rows = told(&router);
+        assert!(row(&rows, Check::Route, Some("up0")).detail.contains("waits"), "{rows:#?}");
+        fails(&rows, "no outgoing interface of its mroute is there");
+    }
+
+    pub(super) fn no_room_for_a_route<F: Net>() {
+        let (n, include) = (5, format!("static-group {} source {}", F::GROUP, F::source(1)));
+        let mut router = open::<F>("", &include, "max-routes 4\ninterface down1 {\ndownstream\n}");
+        // The filter keeps (*,G) away.
+        router.report::<F>(DOWN2, 6, IsEx, &[F::source(9)]);
+        for source in 1..=n {
+            router.flow::<F>(UP, F::source(source));
+        }
+        let of = |source| explain::<F>(&router, F::GROUP, Some(F::source(source)));
+        assert_eq!(of(1).last().unwrap().result, Outcome::Ok);
+        fails(&of(n), "max-routes is reached");
+    }
+
+    pub(super) fn a_route_that_the_kernel_refuses<F: Net>() {
+        let mut router = open::<F>("", "", "");
+        router.fake.fail(libc::ENOMEM);
+        router.data_to::<F>(UP, F::SOURCE, F::group(9));
+        let rows = explain::<F>(&router, F::group(9), Some(F::SOURCE));
+        assert!(row(&rows, Check::Route, None).detail.contains("refused 1 route"), "{rows:#?}");
+    }
+
+    pub(super) fn a_source_specific_group_of_an_older_version<F: Net>() {
+        let mut router = open::<F>("", "", "");
+        let spec = QuerySpec::<F> { version: F::OLD, ..spec(F::Addr::UNSPECIFIED) };
+        router.ask::<F>(UP, F::address(UP, 9), &spec);
+        router.record::<F>(DOWN, F::address(DOWN, 5), IsIn, F::SSM, &[F::SOURCE]);
+        let rows = explain::<F>(&router, F::SSM, None);
+        let report = row(&rows, Check::Report, Some("up0"));
+        assert_eq!(report.result, Outcome::Fail);
+        assert!(report.advice.is_some(), "{rows:#?}");
+    }
+
+    pub(super) fn a_rule_leaves_nothing_to_ask_for<F: Net>() {
+        let group = F::group(9);
+        let deny = format!("deny group {group} source {}", F::SOURCE);
+        let mut router = open::<F>(&deny, "", "");
+        router.record::<F>(DOWN, F::address(DOWN, 5), IsIn, group, &[F::SOURCE]);
+        let rows = explain::<F>(&router, group, Some(F::SOURCE));
+        let report = row(&rows, Check::Report, Some("up0"));
+        assert!(report.result == Outcome::Fail && report.detail.contains("deny every source"));
+        fails(&rows, "denied by a rule of up0");
     }
 }

@@ -321,7 +321,8 @@ impl<F: Family> Host<F> {
     }
 
     /// Whether the version spoken can report the group. RFC 4604, section 2.2.
-    fn is_sayable(&self, group: F::Addr) -> bool {
+    #[must_use]
+    pub fn is_sayable(&self, group: F::Addr) -> bool {
         !self.is_older() || !self.config.ssm.iter().any(|range| range.contains(group))
     }
 

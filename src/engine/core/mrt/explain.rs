@@ -50,6 +50,12 @@ impl<F: Family> Mrt<F> {
         View::new(&self.statics, world, group).decide(source.map_or(any, Sources::One), incoming)
     }
 
+    /// Whether a flow that is to be forwarded can have an entry: drop entries give way to it.
+    pub fn has_room(&self) -> bool {
+        let table = &self.routes.table;
+        table.len() < self.routes.limits.max_routes as usize || table.drops() > 0
+    }
+
     /// Where packets of a source to a group arrive, if its entry tells.
     pub fn incoming(&self, group: F::Addr, source: F::Addr) -> Option<Slot> {
         let table = &self.routes.table;

@@ -188,6 +188,11 @@ impl<F: Family> Question<'_, F> {
         let on = Some(link.name.clone());
         if link.source_address().is_none() {
             self.say(Check::Report, Outcome::Fail, on, "no address to send reports from yet");
+        } else if !host.is_sayable(self.group) {
+            let version = host.version();
+            let why = format!("source-specific groups cannot be asked for in version {version}");
+            self.say(Check::Report, Outcome::Fail, on, why);
+            self.advise(Some("have the querier of that link speak IGMPv3 or MLDv2".into()));
         } else if let Some(view) = host.get(self.group) {
             let mode = match view.mode {
                 crate::imsg::ctl::Mode::Include => "include",
@@ -198,6 +203,9 @@ impl<F: Family> Question<'_, F> {
             self.say(Check::Report, Outcome::Ok, on, why);
         } else if let Err(discard) = admits(link, self.group) {
             let why = format!("not asked for here: {}", discard.name());
+            self.say(Check::Report, Outcome::Fail, on, why);
+        } else if proxy.links.iter().any(|l| self.filter_on(l.slot).is_some()) {
+            let why = "not asked for here: its rules deny every source that is wanted";
             self.say(Check::Report, Outcome::Fail, on, why);
         } else {
             self.say(Check::Report, Outcome::Note, on, "not asked for: nobody wants it");
@@ -225,6 +233,11 @@ impl<F: Family> Question<'_, F> {
             }
             self.say(Check::Route, result, Some(row.incoming_interface.clone()), why);
         }
+        let refused = self.proxy.mrt.counters().failed;
+        if refused > 0 {
+            let why = format!("the kernel refused {refused} routes so far; the log tells why");
+            self.say(Check::Route, Outcome::Note, None, why);
+        }
         if routes.is_empty() {
             self.say(Check::Route, Outcome::Note, None, "no packet of it has arrived");
             let advice = "see whether the source sends, with a TTL that is left over here";
@@ -238,7 +251,8 @@ impl<F: Family> Question<'_, F> {
             let connected = proxy.links.iter().find(|l| l.is_connected(source)).map(|l| l.slot);
             proxy.mrt.incoming(self.group, source).or(connected)
         });
-        if self.source.is_none() && routes.iter().any(|r| r.state == RouteState::Forwarding) {
+        let forwards = routes.iter().any(|r| r.state == RouteState::Forwarding);
+        if self.source.is_none() && forwards {
             return self.say(Check::Forwarding, Outcome::Ok, None, "it is forwarded");
         }
         let Some(incoming) = known.or(self.upstream) else {
@@ -251,6 +265,10 @@ impl<F: Family> Question<'_, F> {
             let why = reason.text(&proxy.links, self.source);
             self.say(Check::Forwarding, Outcome::Fail, name(incoming), why);
             self.advise(reason.advice(&proxy.links));
+        } else if !forwards && !proxy.mrt.has_room() {
+            let why = "max-routes is reached: there is no room for its route";
+            self.say(Check::Forwarding, Outcome::Fail, name(incoming), why);
+            self.advise(Some("raise max-routes; show routes tells what fills it".into()));
         } else {
             let why = format!("what arrives here goes to {}", to.join(", "));
             self.say(Check::Forwarding, Outcome::Ok, name(incoming), why);

@@ -267,6 +267,9 @@ impl<F: Family> Proxy<F> {
         self.finish(now, out);
         self.ports.remove(slot);
         self.links.remove(slot);
+        // Static routes name it no more; what went before could still be told with its name.
+        let world = World { links: &self.links, members: &self.groups };
+        self.mrt.on_link_changed(now, slot, world);
         if had_vif {
             out.push(Action::Parent(Order::DeleteVif { family: F::AF, ifindex }));
             // Who asked before that may be refused for want of this very one.
