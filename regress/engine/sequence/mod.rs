@@ -286,11 +286,13 @@ impl Run {
             query_interval: Millis(60_000),
             sources: &list,
         };
-        if let (Some(group), true, false) = (group, elected && lower, suppress) {
-            let key = (F::AF, link, net::group(F::AF, group));
-            self.members.follow(self.parent.now, key, &asked, Millis(1000));
+        if let (Some(group), true) = (group, elected && lower) {
             // It counts as heard again in MLD only.
             self.follows.alike = false;
+            if !suppress {
+                let key = (F::AF, link, net::group(F::AF, group));
+                self.members.follow(self.parent.now, key, &asked, Millis(1000));
+            }
         }
         self.ask(link, address::<F>(from), &spec);
     }
