@@ -9,6 +9,9 @@ use std::path::Path;
 extern crate self as libfuzzer_sys;
 extern crate self as mcast_proxy_fuzz;
 
+#[path = "src/frames.rs"]
+#[expect(unreachable_pub, reason = "part of a library elsewhere")]
+mod frames;
 #[path = "src/message.rs"]
 #[expect(unreachable_pub, reason = "part of a library elsewhere")]
 mod message;
@@ -35,7 +38,10 @@ macro_rules! targets {
 targets! {
     config "src/bin/config.rs" MUTATIONS,
     core "src/bin/core.rs" MUTATIONS / 200,
+    notices "src/bin/notices.rs" MUTATIONS / 4,
+    orders "src/bin/orders.rs" MUTATIONS / 4,
     procfs "src/bin/procfs.rs" MUTATIONS,
+    requests "src/bin/requests.rs" MUTATIONS / 4,
     route_messages "src/bin/route_messages.rs" MUTATIONS,
     time_codes "src/bin/time_codes.rs" MUTATIONS,
     upcalls "src/bin/upcalls.rs" MUTATIONS,

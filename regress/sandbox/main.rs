@@ -12,3 +12,4 @@ mod net;
 mod attempts;
 mod calls;
 mod confined;
+mod document;
