@@ -75,6 +75,27 @@ fn second_querier_is_elected_and_replaced() {
     });
 }
 
+/// RFC 4286: routers of a link hear each other's advertisements, and the last word.
+#[test]
+fn routers_of_a_link_discover_each_other() {
+    live(|| {
+        let net = Shared::new(vec![InfoBridge::MulticastSnooping(false)]);
+        let text = configuration("");
+        let one = Daemon::start(&net.network.router, &format!("mrdisc yes\n{text}"));
+        let text = format!("mrdisc yes\n{FAST}{ONLY_DOWN1}");
+        let mut other = Daemon::start(&net.other, &text);
+        let neighbors = || {
+            let row = one.rows("interfaces", |row| row["interface"] == "down1").remove(0);
+            ["ipv4", "ipv6"].map(|family| row[family]["mrdisc-neighbors"].clone())
+        };
+        let heard = ["10.0.1.9", "fe80::19"].map(|address| Value::from(vec![address]));
+        wait_for("an advertisement in each family", || (neighbors() == heard).then_some(()));
+        assert!(other.stop().success());
+        let none = [(); 2].map(|()| Value::from(Vec::<Value>::new()));
+        wait_for("its terminations", || (neighbors() == none).then_some(()));
+    });
+}
+
 /// A bridge that queries by itself, with a lower address, is the querier: the data is its matter
 /// then, unless `forward-non-querier` says otherwise; when it falls silent, all is as before.
 #[test]
