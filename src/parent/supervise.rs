@@ -21,6 +21,8 @@ use crate::wire::Af;
 const PING_INTERVAL: Millis = Millis(5000);
 /// An engine that does not answer for so long hangs.
 const PING_TIMEOUT: Millis = Millis(3000);
+/// The same when it has a change of the configuration or of the interfaces to take in before.
+const CHANGE_TIMEOUT: Millis = Millis(5000);
 /// An engine that is not ready for so long hangs.
 const START_TIMEOUT: Millis = Millis(8000);
 /// An engine that was ready for less has failed; one that lived longer is replaced at once.
@@ -82,9 +84,9 @@ impl Engine {
         [hangs, self.next_ping].into_iter().flatten().min().unwrap_or(Tick(u64::MAX))
     }
 
-    fn ping(&mut self, now: Tick) -> Result<(), ChannelError> {
+    fn ping(&mut self, now: Tick, patience: Millis) -> Result<(), ChannelError> {
         self.asked = self.asked.wrapping_add(1);
-        self.overdue = self.overdue.or(Some(now + PING_TIMEOUT));
+        self.overdue = self.overdue.or(Some(now + patience));
         self.channel.send(&Notice::Ping(self.asked), None)
     }
 
@@ -187,7 +189,7 @@ impl Parent {
     /// be late rather than forged.
     pub(super) fn unsettle(&mut self, now: Tick) {
         if let Some(engine) = &mut self.engine {
-            if let Err(e) = engine.ping(now) {
+            if let Err(e) = engine.ping(now, CHANGE_TIMEOUT) {
                 self.fault.get_or_insert(e.to_string());
             }
             engine.barrier = engine.asked;
@@ -271,7 +273,7 @@ impl Parent {
             self.fault.get_or_insert("it does not answer".to_owned());
         } else if engine.next_ping.is_some_and(|at| at <= now) {
             engine.next_ping = engine.members.then_some(now + PING_INTERVAL);
-            if let Err(e) = engine.ping(now) {
+            if let Err(e) = engine.ping(now, PING_TIMEOUT) {
                 self.fault.get_or_insert(e.to_string());
             }
         }
