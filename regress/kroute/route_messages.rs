@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mcast_proxy::kroute::links::{LinkEvent, Links};
 use mcast_proxy::kroute::route_message::{Format, Origin, RouteMessage};
-use mcast_proxy::kroute::{Interface, InterfaceAddress};
+use mcast_proxy::kroute::{Interface, InterfaceAddress, InterfaceChange};
 
 use RouteMessage::{Event, ReadAll};
 
@@ -202,4 +202,23 @@ fn table_and_events_make_interfaces() {
         addresses.remove(0);
         assert_eq!(apply(&["listed", "deleted_inet"]), [Interface { addresses, ..em0 }]);
     }
+}
+
+/// FreeBSD gives the index of a deleted interface to the next one: the kernel's vif went with the
+/// first, so that both have to be told.
+#[test]
+fn index_is_used_again() {
+    let mut links = Links::default();
+    let em0 = interface(3, "em0", 1500);
+    links.apply(LinkEvent::Link(em0.clone()));
+    assert_eq!(links.snapshot(), std::slice::from_ref(&em0));
+    links.apply(LinkEvent::LinkGone { ifindex: 3 });
+    links.restart();
+    links.apply(LinkEvent::Link(em0.clone()));
+    let mut changes = Vec::new();
+    links.changes(&mut changes);
+    let gone = InterfaceChange::Gone { ifindex: 3 };
+    assert_eq!(changes, [gone, InterfaceChange::Present(em0)]);
+    links.changes(&mut changes);
+    assert_eq!(changes.len(), 2);
 }

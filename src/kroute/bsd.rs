@@ -117,10 +117,7 @@ impl System for Bsd {
         self.sockets.has_vif(family, vif)
     }
 
-    fn set_entry(&mut self, entry: &Entry, replaces: Option<u16>) -> io::Result<()> {
-        if os::deletes_first(replaces, entry.parent) {
-            self.delete_entry(&entry.key, entry.parent)?;
-        }
+    fn set_entry(&mut self, entry: &Entry) -> io::Result<()> {
         self.sockets.set_mfc(abi::MRT_ADD_MFC, &entry.key, entry.parent, &entry.outputs)
     }
 

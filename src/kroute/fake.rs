@@ -236,13 +236,50 @@ impl State {
         let errno = match (self.behaviour, self.standing, family) {
             (_, Standing::Router, _) => return Ok(()),
             (Behaviour::FreeBsd, Standing::Unprivileged, Af::Ip4)
+            | (Behaviour::FreeBsd, Standing::NotRouter, Af::Ip4)
             | (Behaviour::OpenBsd, Standing::Sandboxed, _)
             | (Behaviour::OpenBsd, Standing::NotRouter, Af::Ip6) => libc::EPERM,
             (Behaviour::OpenBsd, Standing::NotRouter, Af::Ip4) => libc::ENOPROTOOPT,
-            (Behaviour::Linux | Behaviour::FreeBsd, Standing::NotRouter, _) => libc::EACCES,
+            (Behaviour::FreeBsd, Standing::NotRouter, Af::Ip6)
+            | (Behaviour::Linux, Standing::NotRouter, _) => libc::EACCES,
             (_, Standing::Unprivileged | Standing::Sandboxed, _) => return Ok(()),
         };
         Err(io::Error::from_raw_os_error(errno))
+    }
+
+    /// Whether the interface can become the vif; an error number if not.
+    fn check_vif(&mut self, family: Af, vif: u16, interface: &Interface) -> Result<(), i32> {
+        let (behaviour, ifindex) = (self.behaviour, interface.ifindex);
+        let taken = &self.of(family).vifs;
+        let twice = taken.values().any(|i| *i == ifindex) && behaviour == Behaviour::OpenBsd;
+        if taken.contains_key(&vif) || twice {
+            return Err(libc::EADDRINUSE);
+        }
+        let Some(now) = self.interfaces.get(&ifindex) else {
+            return if self.interfaces.is_empty() { Ok(()) } else { Err(libc::EADDRNOTAVAIL) };
+        };
+        let primary = interface.addresses.iter().map(|a| a.address).find(IpAddr::is_ipv4);
+        let found = now.addresses.iter().any(|a| Some(a.address) == primary);
+        let by_address = behaviour.capabilities(family).vif_by_address;
+        if by_address && !found { Err(libc::EADDRNOTAVAIL) } else { Ok(()) }
+    }
+
+    /// What becomes of entries when a vif goes with its interface: Linux leaves them, FreeBSD removes
+    /// those that come in there, OpenBSD the routes that it keeps for that interface.
+    fn drop_vif(&mut self, family: Af, ifindex: u32) {
+        let behaviour = self.behaviour;
+        let state = self.of(family);
+        let by_index = |(_, i): &(&u16, &u32)| **i == ifindex;
+        let Some((&vif, _)) = state.vifs.iter().find(by_index) else { return };
+        state.vifs.remove(&vif);
+        match behaviour {
+            Behaviour::Linux => {}
+            Behaviour::FreeBsd => state.entries.retain(|_, e| e.entry.parent != vif),
+            Behaviour::OpenBsd => state.entries.retain(|_, e| {
+                e.entry.outputs.retain(|(output, _)| *output != vif);
+                e.entry.parent != vif || !e.entry.outputs.is_empty()
+            }),
+        }
     }
 
     /// What the kernel does with a packet; the outputs that it leaves by.
@@ -440,11 +477,16 @@ impl Fake {
         });
     }
 
-    /// An interface goes, and its vifs with it; the entries stay.
+    /// The kernel loses the vif of an interface, as when that goes and comes back unseen.
+    pub fn lose_vif(&self, family: Af, ifindex: u32) {
+        self.lock().drop_vif(family, ifindex);
+    }
+
+    /// An interface goes, and its vifs with it.
     pub fn remove_interface(&self, ifindex: u32) {
         self.with(|state| {
             state.interfaces.remove(&ifindex);
-            state.families.iter_mut().for_each(|f| f.vifs.retain(|_, i| *i != ifindex));
+            Af::ALL.into_iter().for_each(|family| state.drop_vif(family, ifindex));
             state.changes.push_back(InterfaceChange::Gone { ifindex });
         });
     }
@@ -465,9 +507,7 @@ impl System for FakeSystem {
         let ifindex = interface.ifindex;
         let mut state = self.0.lock();
         state.permit(family, Call::AddVif { family, vif, ifindex })?;
-        if !state.interfaces.is_empty() && !state.interfaces.contains_key(&ifindex) {
-            return Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
-        }
+        state.check_vif(family, vif, interface).map_err(io::Error::from_raw_os_error)?;
         state.of(family).vifs.insert(vif, ifindex);
         Ok(())
     }
@@ -479,19 +519,31 @@ impl System for FakeSystem {
         Ok(())
     }
 
+    /// FreeBSD answers for every number up to the highest in use.
     fn has_vif(&mut self, family: Af, vif: u16) -> io::Result<bool> {
-        Ok(self.0.lock().of(family).vifs.contains_key(&vif))
+        let mut state = self.0.lock();
+        let any = state.behaviour == Behaviour::FreeBsd;
+        let vifs = &state.of(family).vifs;
+        Ok(vifs.contains_key(&vif) || any && vifs.range(vif..).next().is_some())
     }
 
-    fn set_entry(&mut self, entry: &Entry, _replaces: Option<u16>) -> io::Result<()> {
+    fn set_entry(&mut self, entry: &Entry) -> io::Result<()> {
         let family = entry.key.family();
         self.0.with(|state| {
             state.permit(family, Call::SetEntry(entry.clone()))?;
+            let by_group = state.behaviour == Behaviour::OpenBsd;
+            if by_group && !state.of(family).vifs.contains_key(&entry.parent) {
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            }
             let key = state.lookup(entry.key);
             let old = state.of(family).entries.remove(&key);
             let mut new = FakeEntry::new(entry.clone(), false, false);
-            if let Some(FakeEntry { packets, bytes, wrong, .. }) = old {
+            if let Some(FakeEntry { packets, bytes, wrong, entry: old, .. }) = old {
                 new = FakeEntry { packets, bytes, wrong, ..new };
+                // OpenBSD does not touch a route that the new parent has as an output.
+                if by_group && old.outputs.iter().any(|(vif, _)| *vif == entry.parent) {
+                    new.entry.parent = old.parent;
+                }
             }
             state.of(family).entries.insert(key, new);
             for packet in state.of(family).unresolved.remove(&key).unwrap_or_default() {
@@ -509,16 +561,19 @@ impl System for FakeSystem {
         Ok(())
     }
 
+    /// Linux lists all of its entries; the others are asked about one after the other, and tell
+    /// counters only.
     fn entries(
         &mut self,
         family: Af,
-        _known: &mut dyn Iterator<Item = (RouteKey, usize)>,
+        known: &mut dyn Iterator<Item = (RouteKey, usize)>,
         each: &mut dyn FnMut(Installed),
     ) -> io::Result<()> {
         let mut state = self.0.lock();
         state.calls.push(Call::Entries(family));
+        let tells = state.behaviour == Behaviour::Linux;
         let FamilyState { vifs, entries, .. } = state.of(family);
-        for (key, found) in entries.iter().filter(|(_, found)| !found.own) {
+        let show = |(key, found): (&RouteKey, &FakeEntry)| {
             let output = |(vif, threshold): &(u16, u8)| {
                 Some(Output { ifindex: *vifs.get(vif)?, threshold: *threshold })
             };
@@ -526,12 +581,17 @@ impl System for FakeSystem {
             outputs.sort_unstable();
             each(Installed {
                 key: *key,
-                path: Some((vifs.get(&found.entry.parent).copied(), outputs)),
-                foreign: found.foreign,
+                path: tells.then(|| (vifs.get(&found.entry.parent).copied(), outputs)),
+                foreign: found.foreign && tells,
                 packets: found.packets,
                 bytes: found.bytes,
                 wrong_interface: found.wrong,
             });
+        };
+        if tells {
+            entries.iter().filter(|(_, found)| !found.own).for_each(show);
+        } else {
+            known.filter_map(|(key, _)| entries.get_key_value(&key)).for_each(show);
         }
         Ok(())
     }

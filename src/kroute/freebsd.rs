@@ -65,11 +65,6 @@ pub(super) fn ask_for_wrong_vifs(fd: BorrowedFd<'_>, family: Af) -> Result<(), E
         .map_err(Error::system("ask for wrong-interface upcalls (MRT_ASSERT)"))
 }
 
-/// The kernel looks entries up by source, so nothing has to go first.
-pub(super) const fn deletes_first(_replaces: Option<u16>, _parent: u16) -> bool {
-    false
-}
-
 /// The kernel counts each packet once.
 pub(super) const fn counted_times(_outputs: usize) -> u64 {
     1

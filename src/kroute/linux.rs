@@ -161,7 +161,7 @@ impl System for Linux {
     /// In a (*,G) entry the incoming interface is an output as well: the kernel finds the entry by
     /// its outputs, and sends no packet back (`mr_mfc_find_any`, `ip_mr_forward`). So no (*,*) entry
     /// is needed, which would swallow the upcalls of all other groups.
-    fn set_entry(&mut self, entry: &Entry, _replaces: Option<u16>) -> io::Result<()> {
+    fn set_entry(&mut self, entry: &Entry) -> io::Result<()> {
         let mut outputs = entry.outputs.clone();
         if entry.key.source.is_none() {
             outputs.push((entry.parent, 1));

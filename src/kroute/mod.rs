@@ -8,7 +8,7 @@
 //!
 //! | function | Linux | OpenBSD, FreeBSD |
 //! | --- | --- | --- |
-//! | [`open`], [`Kernel::open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`; `MRT6_*` | `SO_RTABLE`, `MRT_INIT`, `MRT_ASSERT`; `MRT6_INIT`, `MRT6_PIM` |
+//! | [`open`], [`Kernel::open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`; `MRT6_*` | `sysctl` of what must be on, `MRT_INIT`, `MRT6_INIT`; OpenBSD: `SO_RTABLE`; FreeBSD: `MRT_ASSERT`, `MRT6_PIM` |
 //! | [`Kernel::add_vif`] | `MRT_ADD_VIF` by index, `MRT6_ADD_MIF`; `RTM_NEWRULE` for a table | `MRT_ADD_VIF` by address, `MRT6_ADD_MIF` |
 //! | [`Kernel::delete_vif`] | `MRT_DEL_VIF`, `MRT6_DEL_MIF`; `RTM_DELRULE` | `MRT_DEL_VIF`, `MRT6_DEL_MIF` |
 //! | [`Kernel::set_route`] | `MRT_ADD_MFC`, `MRT6_ADD_MFC` | the same; OpenBSD: `MRT_DEL_MFC` first when the incoming interface changes |
@@ -17,9 +17,10 @@
 //! | [`Kernel::reconcile`] | the same dump, `SIOCGETVIFCNT` | the same ioctls, `SIOCGETVIFCNT` |
 //! | [`Kernel::receive`] | `recvmsg` | `recvmsg` |
 //! | [`Kernel::update_interface`], [`Kernel::routes`], [`Kernel::route_count`], [`Kernel::has_route`], [`Kernel::capabilities`] | none | none |
-//! | [`monitor`], [`Monitor::snapshot`] | `RTM_GETLINK`, `RTM_GETADDR` dumps | `sysctl` `NET_RT_IFLIST` |
-//! | [`Monitor::receive`] | netlink groups of links and addresses | `PF_ROUTE` |
-//! | [`Memberships`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP` |
+//! | [`monitor`], [`Monitor::snapshot`] | `RTM_GETLINK`, `RTM_GETADDR` dumps | `sysctl` `NET_RT_IFLIST`, `SIOCGIFAFLAG_IN6` |
+//! | [`Monitor::receive`] | netlink groups of links and addresses | `PF_ROUTE`, `SIOCGIFAFLAG_IN6` |
+//! | [`Memberships`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP`, any source only |
+//! | [`enter_table`] | none | OpenBSD: `SO_RTABLE` |
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod abi;

@@ -76,12 +76,6 @@ pub(super) const fn ask_for_wrong_vifs(_fd: BorrowedFd<'_>, _family: Af) -> Resu
     Ok(())
 }
 
-/// An entry is a route for each interface; one that the new parent has already would keep its old
-/// parent (`update_mfc_params`).
-pub(super) fn deletes_first(replaces: Option<u16>, parent: u16) -> bool {
-    replaces.is_some_and(|old| old != parent)
-}
-
 /// The kernel counts each packet at the route of the parent and at those of the outputs
 /// (`ip_mdq`), and adds these up (`get_sg_cnt`).
 pub(super) fn counted_times(outputs: usize) -> u64 {

@@ -96,7 +96,7 @@ impl RoutingSockets {
         }
     }
 
-    /// Whether there is such a vif.
+    /// Whether there is such a vif. FreeBSD says so of every number below the highest in use.
     pub(super) fn has_vif(&self, family: Af, vif: u16) -> io::Result<bool> {
         let fd = self.require(family)?;
         let found = match family {
@@ -134,7 +134,10 @@ impl RoutingSockets {
         };
         match counted {
             Ok(counts) => Ok(Some(counts)),
-            Err(e) if e.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(None),
+            // ESRCH: FreeBSD, IPv6.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ESRCH)) => {
+                Ok(None)
+            }
             Err(e) => Err(e),
         }
     }

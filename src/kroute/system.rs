@@ -76,8 +76,8 @@ pub trait System: Send {
     /// Whether the kernel still has the vif.
     fn has_vif(&mut self, family: Af, vif: u16) -> io::Result<bool>;
 
-    /// Adds the entry; `replaces` is the parent of the one with that key.
-    fn set_entry(&mut self, entry: &Entry, replaces: Option<u16>) -> io::Result<()>;
+    /// Adds the entry, or replaces the one with that key.
+    fn set_entry(&mut self, entry: &Entry) -> io::Result<()>;
 
     /// Deletes the entry; none is no error.
     fn delete_entry(&mut self, key: &RouteKey, parent: u16) -> io::Result<()>;

@@ -115,14 +115,20 @@ impl<S: System> Table<S> {
     fn install(&mut self, key: RouteKey, shape: Shape) -> Result<(), Error> {
         let family = key.family();
         let lookup = self.lookup_key(&key);
+        let by_group = self.system.capabilities(family).key == MfcKey::Group;
         let (system, rows) = self.parts(family);
         let entry = rows.entry(family, key, &shape)?;
         let old = rows.routes.get(&lookup);
         if old.is_none() && rows.routes.len() >= MAX_ROUTES {
             return Err(Error::TooManyRoutes { family });
         }
-        let replaces = old.and_then(|old| rows.number(old.incoming));
-        system.set_entry(&entry, replaces).map_err(Error::system("add a multicast route"))?;
+        let old = old.and_then(|old| rows.number(old.incoming));
+        // OpenBSD's entry is a route for each interface; one that the new parent has already would
+        // keep its old parent (`update_mfc_params`).
+        if let Some(parent) = old.filter(|old| by_group && *old != entry.parent) {
+            system.delete_entry(&key, parent).map_err(Error::system("move a multicast route"))?;
+        }
+        system.set_entry(&entry).map_err(Error::system("add a multicast route"))?;
         rows.routes.insert(&lookup, shape);
         rows.stale.remove(&lookup);
         Ok(())
@@ -170,7 +176,12 @@ impl<S: System> Table<S> {
             None => drift.removed.push(found.key),
             Some(shape) => {
                 seen.insert(found.key);
-                if found.path.is_some_and(|p| p != (Some(shape.incoming), shape.outgoing.clone())) {
+                let differs = match found.path {
+                    Some(path) => path != (Some(shape.incoming), shape.outgoing.clone()),
+                    // The kernel does not tell; what named a vif that was lost has lost it.
+                    None => drift.vifs_restored.iter().any(|ifindex| shape.names(*ifindex)),
+                };
+                if differs {
                     drift.corrected.push(found.key);
                 }
             }
