@@ -17,7 +17,7 @@ fn key(source: &str, group: &str) -> RouteKey {
     RouteKey { source: Some(ip(source)), group: ip(group) }
 }
 
-fn route(incoming: u32, outgoing: &[(u32, u8)]) -> Route {
+pub(crate) fn route(incoming: u32, outgoing: &[(u32, u8)]) -> Route {
     let outgoing = outgoing
         .iter()
         .map(|(ifindex, threshold)| Output { ifindex: *ifindex, threshold: *threshold });
@@ -30,7 +30,7 @@ fn with_key(source: Option<&str>, group: &str) -> Order {
 }
 
 /// An engine with both interfaces as vifs of both families.
-fn routing(daemon: &Daemon) -> Engine {
+pub(crate) fn routing<K>(daemon: &Daemon<K>) -> Engine {
     let mut engine = daemon.engine();
     for family in Af::ALL {
         for ifindex in [UP, DOWN] {
@@ -41,7 +41,7 @@ fn routing(daemon: &Daemon) -> Engine {
 }
 
 /// Each of these ends the engine and makes no kernel call.
-fn forged() -> Vec<(&'static str, Order)> {
+pub(crate) fn forged() -> Vec<(&'static str, Order)> {
     let many: Vec<(u32, u8)> = (100..200).map(|i| (i, 1)).collect();
     let add_vif = |family, ifindex| Order::AddVif { family, ifindex };
     vec![
@@ -106,7 +106,7 @@ fn icmp6(kind: u8, destination: &str) -> Transmit {
 }
 
 /// None of these is sent.
-fn unsendable() -> Vec<(&'static str, Transmit)> {
+pub(crate) fn unsendable() -> Vec<(&'static str, Transmit)> {
     let to_unicast = Transmit { destination: ip("10.0.12.9"), ..with(16, 10) };
     vec![
         (

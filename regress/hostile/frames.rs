@@ -59,36 +59,50 @@ fn bad_frames_end_the_engine() {
     }
 }
 
-#[test]
-fn random_octets_and_orders_harm_nobody() {
-    let order = prop_oneof![
-        any::<u32>().prop_map(Order::Pong),
-        any::<bool>().prop_map(Order::Members),
-        Just(Order::AddVif { family: Af::Ip4, ifindex: UP }),
-        Just(Order::AddVif { family: Af::Ip4, ifindex: DOWN }),
-        Just(Order::AddVif { family: Af::Ip4, ifindex: SECRET }),
-        Just(Order::ReadCounters(Af::Ip6)),
-    ];
-    let piece = prop_oneof![
-        order.prop_map(|o| frame(&o)),
-        proptest::collection::vec(any::<u8>(), 0..64),
-        // The length is right, the rest is not.
-        proptest::collection::vec(any::<u8>(), 0..250).prop_map(|octets| {
-            let mut out = vec![0, 0, 0, u8::try_from(octets.len()).unwrap()];
-            out.extend(octets);
-            out
-        }),
-    ];
-    let pieces = proptest::collection::vec(piece, 1..20);
-    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config)
-        .run(&pieces, |pieces| {
-            let daemon = Daemon::start();
+/// Parents that get random octets and orders.
+pub(crate) struct Attack<K> {
+    pub(crate) cases: u32,
+    pub(crate) start: fn() -> Daemon<K>,
+    /// What must hold after each.
+    pub(crate) check: fn(&Daemon<K>),
+}
+
+impl<K> Attack<K> {
+    pub(crate) fn run(&self) {
+        let order = prop_oneof![
+            any::<u32>().prop_map(Order::Pong),
+            any::<bool>().prop_map(Order::Members),
+            Just(Order::AddVif { family: Af::Ip4, ifindex: UP }),
+            Just(Order::AddVif { family: Af::Ip4, ifindex: DOWN }),
+            Just(Order::AddVif { family: Af::Ip4, ifindex: SECRET }),
+            Just(Order::ReadCounters(Af::Ip6)),
+        ];
+        let piece = prop_oneof![
+            order.prop_map(|o| frame(&o)),
+            proptest::collection::vec(any::<u8>(), 0..64),
+            // The length is right, the rest is not.
+            proptest::collection::vec(any::<u8>(), 0..250).prop_map(|octets| {
+                let mut out = vec![0, 0, 0, u8::try_from(octets.len()).unwrap()];
+                out.extend(octets);
+                out
+            }),
+        ];
+        let pieces = proptest::collection::vec(piece, 1..20);
+        let cases = self.cases;
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let attack = |pieces: Vec<Vec<u8>>| {
+            let daemon = (self.start)();
             send(daemon.raw_engine(), &[frame(&Order::Ready), pieces.concat()].concat());
-            check(&daemon);
+            (self.check)(&daemon);
             let next = daemon.engine();
             daemon.stop(next);
             Ok(())
-        })
-        .unwrap();
+        };
+        TestRunner::new(config).run(&pieces, attack).unwrap();
+    }
+}
+
+#[test]
+fn random_octets_and_orders_harm_nobody() {
+    Attack { cases: 100, start: Daemon::start, check }.run();
 }

@@ -1,4 +1,4 @@
-//! An engine that was taken over, against a real parent with a fake kernel.
+//! An engine that was taken over, against a real parent with a fake kernel, and with the real one.
 //!
 //! Whatever it sends, the parent lives on, and the kernel holds at most routes between interfaces
 //! that the administrator configured.
@@ -8,6 +8,13 @@ mod frames;
 mod life;
 mod side;
 
+#[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(target_os = "linux")]
+#[path = "../live/net/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the live tests share it; each uses a part")]
+mod net;
+
 use mcast_proxy::config::model::{Config, InterfaceBlock, Overrides, Pattern, Role, SourceMatch};
 
 /// The interfaces of every test; `secret0` is not configured.
@@ -16,6 +23,8 @@ const DOWN: u32 = 12;
 const DISABLED: u32 = 13;
 const ONLY_IP4: u32 = 14;
 const SECRET: u32 = 15;
+const INTERFACES: [(u32, &str); 5] =
+    [(UP, "up0"), (DOWN, "down0"), (DISABLED, "off0"), (ONLY_IP4, "four0"), (SECRET, "secret0")];
 
 fn block(name: &str, role: Role, ipv6: Option<bool>) -> InterfaceBlock {
     InterfaceBlock {

@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 use mcast_proxy::imsg::channel::{Channel, Descriptors};
 use mcast_proxy::imsg::{DescriptorKind, Notice, Order, Transmit};
 use mcast_proxy::kroute::fake::{Behaviour, Fake};
-use mcast_proxy::kroute::{Interface, InterfaceAddress};
+use mcast_proxy::kroute::{Interface, InterfaceAddress, Kernel, Monitor};
 use mcast_proxy::parent::{Outside, Parent, Setup};
 use mcast_proxy::sys::poll::Poll;
 use mcast_proxy::sys::service::State;
 use mcast_proxy::sys::signals::Signals;
 use mcast_proxy::wire::Af;
 
-use super::{DISABLED, DOWN, ONLY_IP4, SECRET, UP, config};
+use super::{INTERFACES, config};
 
 struct Spawner {
     engines: Sender<OwnedFd>,
@@ -40,9 +40,9 @@ impl Outside for Spawner {
     }
 }
 
-/// A parent, its kernel, and the engines that it starts.
-pub(crate) struct Daemon {
-    pub(crate) kernel: Fake,
+/// A parent, its kernel where that is a fake, and the engines that it starts.
+pub(crate) struct Daemon<K = Fake> {
+    pub(crate) kernel: K,
     pub(crate) engines: Receiver<OwnedFd>,
     /// Packets that the parent sent.
     pub(crate) sent: Receiver<Transmit>,
@@ -52,22 +52,25 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn start() -> Self {
         let kernel = Fake::new(Behaviour::Linux).unwrap();
-        let names = [
-            (UP, "up0"),
-            (DOWN, "down0"),
-            (DISABLED, "off0"),
-            (ONLY_IP4, "four0"),
-            (SECRET, "secret0"),
-        ];
-        for (ifindex, name) in names {
+        for (ifindex, name) in INTERFACES {
             kernel.interface(interface(ifindex, name));
         }
+        let (routing, monitor) = (kernel.kernel(), kernel.monitor());
+        Self::over(kernel, || (routing, monitor))
+    }
+}
+
+/// What a parent routes with, and learns of interfaces from.
+type System = (Box<dyn Kernel>, Box<dyn Monitor>);
+
+impl<K> Daemon<K> {
+    /// A parent over this system, which is opened in the parent's thread.
+    pub(crate) fn over(kernel: K, open: impl FnOnce() -> System + Send + 'static) -> Self {
         let (to_engines, engines) = channel();
         let (sends, sent) = channel();
         let outside = Spawner { engines: to_engines, sent: sends };
-        let fake = kernel.clone();
         let parent = std::thread::spawn(move || {
-            let mut parent = Parent::new(setup(&fake, outside))?;
+            let mut parent = Parent::new(setup(open(), outside))?;
             while parent.turn()? {}
             Ok(())
         });
@@ -108,7 +111,7 @@ impl Daemon {
     }
 }
 
-fn setup(fake: &Fake, outside: Spawner) -> Setup {
+fn setup((kernel, monitor): System, outside: Spawner) -> Setup {
     Setup {
         identity: "test".into(),
         foreground: true,
@@ -121,8 +124,8 @@ fn setup(fake: &Fake, outside: Spawner) -> Setup {
         macros: Vec::new(),
         config: config(),
         families: [true, true],
-        kernel: fake.kernel(),
-        monitor: fake.monitor(),
+        kernel,
+        monitor,
         signals: Signals::new().unwrap(),
         descriptors: vec![(
             DescriptorKind::Control,
