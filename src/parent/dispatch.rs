@@ -27,6 +27,9 @@ impl Parent {
         let Some(engine) = &mut self.engine else { return };
         let mut orders = Vec::new();
         let open = engine.channel.receive(|order, _| orders.push(order));
+        if !orders.is_empty() {
+            engine.lives(now);
+        }
         for order in orders {
             if let Err(refusal) = self.obey(order, now) {
                 self.fault.get_or_insert(format!("it sent a bad order: {refusal}"));

@@ -90,6 +90,11 @@ impl Engine {
         self.channel.send(&Notice::Ping(self.asked), None)
     }
 
+    /// It sent something: the answer to a ping comes after what it ordered before.
+    pub(super) fn lives(&mut self, now: Tick) {
+        self.overdue = self.overdue.map(|at| at.max(now + PING_TIMEOUT));
+    }
+
     /// Whether it is the answer to a ping.
     pub(super) fn pong(&mut self, number: u32, now: Tick) -> bool {
         let expected = number > self.answered && number <= self.asked;
