@@ -126,6 +126,17 @@ fn shipped_configurations_are_accepted_without_warnings() {
     }
 }
 
+/// The configuration that the README shows.
+#[test]
+fn the_readme_shows_a_configuration_without_warnings() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("    # /etc/mcast-proxy.conf\n").unwrap();
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let loaded = parse(lines.collect::<Vec<_>>().join("\n")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.config.interfaces.len(), 3);
+}
+
 /// The keywords that the manual marks with `Ic`.
 fn manual_keywords() -> BTreeSet<String> {
     let manual = fs::read_to_string(root().join("man/mcast-proxy.conf.5")).unwrap();
