@@ -340,6 +340,7 @@ fn json_members_of_the_status_are_named() {
         ipv4: true,
         ipv6: true,
         route_key: MfcKey::SourceGroup,
+        kernel_limits: Vec::new(),
         upstream: Vec::new(),
         downstream: Vec::new(),
         groups: 0,

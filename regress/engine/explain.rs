@@ -25,6 +25,7 @@ both! {
     nobody_asks
     a_source_from_elsewhere_is_told_with_the_line_to_add
     a_source_that_no_member_wants
+    a_source_that_a_kernel_without_sources_forwards
     a_boundary
     another_querier_forwards
     an_upstream_that_is_gone
@@ -106,6 +107,28 @@ mod both {
         let rows = explain::<F>(&router, F::GROUP, Some(F::SOURCE));
         assert!(row(&rows, Check::Member, Some("down0")).detail.contains("is not wanted"));
         fails(&rows, "no member");
+    }
+
+    pub(super) fn a_source_that_a_kernel_without_sources_forwards<F: Net>() {
+        let wanted = F::sender(UP, 77);
+        for (system, limits, result) in [
+            (Behaviour::Linux, 0, Outcome::Fail),
+            (Behaviour::FreeBsd, 0, Outcome::Fail),
+            // OpenBSD: no sources in its table, no queue, no word of a wrong interface.
+            (Behaviour::OpenBsd, 3, Outcome::Ok),
+        ] {
+            let mut router = Router::start(system, config(SourceNet::Any), 0);
+            router.report::<F>(DOWN, 2, IsIn, &[wanted]);
+            router.data::<F>(UP, wanted);
+            let rows = explain::<F>(&router, F::GROUP, Some(F::SOURCE));
+            assert_eq!(rows.last().unwrap().result, result, "{system:?} {rows:#?}");
+            let kernel = rows.iter().filter(|r| r.check == Check::Kernel);
+            assert!(kernel.clone().all(|r| r.result == Outcome::Note));
+            assert_eq!(kernel.count(), limits, "{system:?}");
+            // What the kernel then does with packets of that source.
+            let left = router.data::<F>(UP, F::SOURCE);
+            assert_eq!(left.is_empty(), result == Outcome::Fail, "{system:?}");
+        }
     }
 
     pub(super) fn a_boundary<F: Net>() {

@@ -134,6 +134,7 @@ fn status_cells(s: &Status) -> Vec<Vec<String>> {
         ("ipv4", yes(s.ipv4)),
         ("ipv6", yes(s.ipv6)),
         ("route-key", key.to_owned()),
+        ("kernel-limits", list(&s.kernel_limits)),
         ("upstream", list(&s.upstream)),
         ("downstream", list(&s.downstream)),
         ("vifs", of(s.vifs, s.max_vifs)),
@@ -600,6 +601,7 @@ mod tests {
             ipv4: true,
             ipv6: false,
             route_key: MfcKey::SourceGroup,
+            kernel_limits: Vec::new(),
             upstream: vec!["em0".into()],
             downstream: vec!["em1".into(), "em2".into()],
             groups: 3,
@@ -626,6 +628,7 @@ mod tests {
             ipv4             yes
             ipv6             no
             route-key        source-group
+            kernel-limits    -
             upstream         em0
             downstream       em1,em2
             vifs             3 of 32

@@ -148,6 +148,8 @@ pub struct Status {
     pub ipv4: bool,
     pub ipv6: bool,
     pub route_key: MfcKey,
+    /// What the kernel cannot do that another can.
+    pub kernel_limits: Vec<String>,
     pub upstream: Vec<String>,
     pub downstream: Vec<String>,
     pub groups: u64,
@@ -416,6 +418,8 @@ words! {
     Report "report",
     /// What the kernel was told.
     Route "route",
+    /// What the kernel cannot do that another can.
+    Kernel "kernel",
     /// What comes of it all.
     Forwarding "forwarding",
 }

@@ -29,6 +29,31 @@ pub struct Capabilities {
     pub max_vifs: u8,
 }
 
+impl Capabilities {
+    /// What this kernel cannot do that another can, each by a name and in words for a user.
+    pub fn limits(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let limits = [
+            (
+                self.key == MfcKey::Group,
+                "one-route-per-group",
+                "the kernel does not look at sources: who wants some gets all that arrive by the \
+                 route's interface",
+            ),
+            (
+                !self.queues_unresolved,
+                "first-packets-lost",
+                "the kernel drops what arrives before the route is made",
+            ),
+            (
+                !self.wrongvif_upcalls,
+                "wrong-interface-unseen",
+                "the kernel does not say when packets arrive on another interface than the route's",
+            ),
+        ];
+        limits.into_iter().filter(|limit| limit.0).map(|(_, name, words)| (name, words))
+    }
+}
+
 /// What a forwarding entry is looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -432,6 +432,7 @@ fn empty_status(start: &Start) -> Status {
         ipv4: false,
         ipv6: false,
         route_key: v4.key,
+        kernel_limits: v4.limits().map(|(name, _)| name.to_owned()).collect(),
         upstream: Vec::new(),
         downstream: Vec::new(),
         groups: 0,

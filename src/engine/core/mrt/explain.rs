@@ -37,8 +37,13 @@ impl<F: Family> Mrt<F> {
             .collect()
     }
 
+    /// What the kernel cannot do that another can, in words.
+    pub fn kernel_limits(&self) -> impl Iterator<Item = &'static str> {
+        self.routes.capabilities.limits().map(|(_, words)| words)
+    }
+
     /// What would become of packets to a group on an interface: of one source, or of one that all
-    /// checks of sources let pass.
+    /// checks of sources let pass, as a kernel does that looks at none.
     pub fn foresee(
         &self,
         group: F::Addr,
@@ -47,7 +52,12 @@ impl<F: Family> Mrt<F> {
         world: World<'_, F>,
     ) -> Verdict {
         let any = Sources::Merged(F::Addr::UNSPECIFIED);
-        View::new(&self.statics, world, group).decide(source.map_or(any, Sources::One), incoming)
+        let sources = match source {
+            Some(source) if self.routes.by_group() => Sources::Merged(source),
+            Some(source) => Sources::One(source),
+            None => any,
+        };
+        View::new(&self.statics, world, group).decide(sources, incoming)
     }
 
     /// Whether a flow that is to be forwarded can have an entry: drop entries give way to it.

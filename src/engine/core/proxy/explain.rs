@@ -34,6 +34,9 @@ impl<F: Family> Proxy<F> {
             question.look_at_members();
             question.look_at_report();
             question.look_at_routes(&routes);
+            for words in self.mrt.kernel_limits() {
+                question.say(Check::Kernel, Outcome::Note, None, words);
+            }
             question.conclude(&routes);
         }
         question.rows
