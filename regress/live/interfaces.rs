@@ -350,6 +350,15 @@ fn one_interface_too_many() {
         let said = format!("{name} would be one interface too many");
         assert!(reason.contains(&said) && reason.contains("32 at most"), "{reason}");
         assert!(daemon.log().contains(&said), "{}", daemon.log());
+        // It is said once, whatever other interfaces do.
+        for n in 1..5 {
+            router.address("lo", &format!("10.77.0.{n}/32"));
+            router.address("v0", &format!("10.77.1.{n}/24"));
+        }
+        wait_for("the addresses are known", || {
+            row(&daemon, "v0")["addresses"].to_string().contains("10.77.1.4").then_some(())
+        });
+        assert_eq!(daemon.log().matches(&said).count(), 2, "{}", daemon.log());
         let status = daemon.show("status");
         assert_eq!((&status["vifs"], &status["max-vifs"]), (&32.into(), &32.into()));
         router.delete(if name == "v5" { "v6" } else { "v5" });

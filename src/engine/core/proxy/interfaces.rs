@@ -138,7 +138,13 @@ impl<F: Family> Proxy<F> {
         }
         let has_address = !link.addresses.is_empty();
         let needs_address = self.vif_by_address && F::AF == Af::Ip4;
-        if matches!(link.vif, Vif::None | Vif::Refused(_)) && (has_address || !needs_address) {
+        // One that was refused asks again when it has changed, or when a vif is free again.
+        let asks = match link.vif {
+            Vif::None => true,
+            Vif::Refused(_) => !same,
+            Vif::Requested | Vif::Ready(_) => false,
+        };
+        if asks && (has_address || !needs_address) {
             link.vif = Vif::Requested;
             let ifindex = link.ifindex;
             out.push(Action::Parent(Order::AddVif { family: F::AF, ifindex }));
@@ -272,14 +278,21 @@ impl<F: Family> Proxy<F> {
         self.mrt.on_link_changed(now, slot, world);
         if had_vif {
             out.push(Action::Parent(Order::DeleteVif { family: F::AF, ifindex }));
-            // Who asked before that may be refused for want of this very one.
-            let waiting = self.links.iter().filter(|l| l.vif == Vif::Requested);
-            out.extend(
-                waiting
-                    .map(|l| Action::Parent(Order::AddVif { family: F::AF, ifindex: l.ifindex })),
-            );
+            self.ask_again(out);
         }
         self.groups.mark_all();
+    }
+
+    /// A vif is free: whoever was refused one, or asked and may be refused for want of this one,
+    /// asks again.
+    fn ask_again(&mut self, out: &mut Vec<Action>) {
+        for link in self.links.iter_mut() {
+            if matches!(link.vif, Vif::Requested | Vif::Refused(_)) {
+                link.vif = Vif::Requested;
+                let ifindex = link.ifindex;
+                out.push(Action::Parent(Order::AddVif { family: F::AF, ifindex }));
+            }
+        }
     }
 
     /// The parent's answer to a wish for a vif.
