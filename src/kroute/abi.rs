@@ -172,4 +172,6 @@ pub(super) const ABI: &[&[Fact]] = &[
     SOCKADDR_IN6,
     #[cfg(not(target_os = "linux"))]
     super::route_message::ABI,
+    #[cfg(not(target_os = "linux"))]
+    super::bsd::NUMBERS,
 ];

@@ -3,7 +3,7 @@
 
 pub(super) mod abi;
 mod monitor;
-mod sysctl;
+pub(super) mod sysctl;
 
 use std::ffi::c_int;
 use std::io;
@@ -29,7 +29,7 @@ use super::{
 use crate::sys::consts::ICMP6_FILTER;
 use crate::wire::Af;
 
-pub(super) use os::enter_table;
+pub(super) use os::{NUMBERS, enter_table};
 
 /// Octets of a message that are read: an upcall is 20 or 40, the rest of it and of others is of no
 /// interest.
@@ -60,6 +60,7 @@ fn open_routing(family: Af, table: u32) -> Result<OwnedFd, Error> {
     let fd = socket::open(numbers.domain, libc::SOCK_RAW, numbers.protocol)
         .map_err(Error::system("open a raw socket, which takes root"))?;
     enter_table(fd.as_fd(), table).map_err(Error::system("choose the multicast routing table"))?;
+    os::check_table(fd.as_fd())?;
     set_receive_buffer(fd.as_fd())?;
     if family == Af::Ip6 {
         // Passes nothing: upcalls bypass it.

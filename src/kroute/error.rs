@@ -47,6 +47,14 @@ pub enum Error {
         /// What to set.
         setting: &'static str,
     },
+    /// OpenBSD routes multicast in routing domains, of which other routing tables are parts.
+    #[error("routing table {table} is no routing domain; choose domain {domain} with -t")]
+    NoDomain {
+        /// The table.
+        table: u32,
+        /// What it is part of.
+        domain: u16,
+    },
     /// The kernel has no number left for another vif.
     #[error(
         "{family}: {interface} would be one interface too many: the kernel routes multicast among {max} at most"

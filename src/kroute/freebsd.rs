@@ -8,15 +8,17 @@ use super::bsd::{Switch, abi};
 use super::route_message::Origin;
 use super::routing_socket::numbers;
 use super::{Capabilities, Error, MfcKey, socket};
+use crate::sys::abi::constants;
 use crate::wire::Af;
 
 /// Whose messages the route socket gives.
 pub(super) const ORIGIN: Origin = Origin::FreeBsd;
 
-const IPV6CTL_FORWARDING: c_int = 1;
-
-/// `SO_RERROR` of `sys/socket.h`, since FreeBSD 13: lost messages are an error at the next read.
-const SO_RERROR: c_int = 0x0002_0000;
+constants! { NUMBERS:
+    IPV6CTL_FORWARDING: c_int = 1;
+    /// Lost messages are an error at the next read; since FreeBSD 13.
+    SO_RERROR: c_int = 0x0002_0000;
+}
 
 /// What has to be on: `ip6_input` accepts MLD with Router Alert only where IPv6 is forwarded.
 pub(super) const fn switches(family: Af) -> &'static [Switch] {
@@ -57,6 +59,12 @@ pub(super) fn enter_table(_fd: BorrowedFd<'_>, table: u32) -> io::Result<()> {
     }
     let why = "FreeBSD has one multicast routing table in each vnet: run in a vnet jail instead";
     Err(io::Error::new(io::ErrorKind::Unsupported, why))
+}
+
+/// The only one is a good one.
+#[expect(clippy::unnecessary_wraps, reason = "OpenBSD's can be a bad one")]
+pub(super) const fn check_table(_fd: BorrowedFd<'_>) -> Result<(), Error> {
+    Ok(())
 }
 
 /// What follows `MRT_INIT`; IPv6 calls it `MRT6_PIM`.

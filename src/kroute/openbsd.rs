@@ -4,19 +4,23 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::bsd::{Switch, abi};
+use super::bsd::{Switch, abi, sysctl};
 use super::route_message::Origin;
 use super::{Capabilities, Error, MfcKey, socket};
+use crate::sys::abi::constants;
 use crate::wire::Af;
 
 /// Whose messages the route socket gives.
 pub(super) const ORIGIN: Origin = Origin::OpenBsd;
 
-const IPCTL_MFORWARDING: c_int = 31;
-const IPV6CTL_FORWARDING: c_int = 1;
-const IPV6CTL_MFORWARDING: c_int = 42;
-const ROUTE_MSGFILTER: c_int = 1;
-const ROUTE_TABLEFILTER: c_int = 2;
+constants! { NUMBERS:
+    IPCTL_MFORWARDING: c_int = 31;
+    IPV6CTL_FORWARDING: c_int = 1;
+    IPV6CTL_MFORWARDING: c_int = 42;
+    NET_RT_TABLE: c_int = 5;
+    ROUTE_MSGFILTER: c_int = 1;
+    ROUTE_TABLEFILTER: c_int = 2;
+}
 
 /// Types of messages that say something of interfaces: `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_IFINFO`,
 /// `RTM_IFANNOUNCE`, `RTM_DESYNC`, `RTM_CHGADDRATTR`.
@@ -67,7 +71,23 @@ pub(super) fn enter_table(fd: BorrowedFd<'_>, table: u32) -> io::Result<()> {
     if table == 0 {
         return Ok(());
     }
-    socket::set(fd, libc::SOL_SOCKET, libc::SO_RTABLE, &table)
+    match socket::set(fd, libc::SOL_SOCKET, libc::SO_RTABLE, &table) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+            Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no table {table}")))
+        }
+        other => other,
+    }
+}
+
+/// Refuses a table that is no routing domain: `if_lookupbyvif` finds no vif there.
+pub(super) fn check_table(fd: BorrowedFd<'_>) -> Result<(), Error> {
+    let failed = || Error::system("read the routing table of a socket");
+    let table = socket::routing_table(fd).map_err(failed())?;
+    let number = c_int::try_from(table).unwrap_or_default();
+    let name = [libc::CTL_NET, libc::PF_ROUTE, 0, 0, NET_RT_TABLE, number];
+    // `struct rt_tableinfo`: the number of the table, and of its domain.
+    let [_, domain] = sysctl::shorts(&name).map_err(failed())?;
+    if u32::from(domain) == table { Ok(()) } else { Err(Error::NoDomain { table, domain }) }
 }
 
 /// The kernel tells of no packet on a wrong interface.

@@ -17,7 +17,7 @@
 		struct type a;                                                                     \
 		char pad[(sizeof(struct type) + sizeof(long) - 1) / sizeof(long) * sizeof(long)];  \
 	}
-#define PACKED __attribute__((packed, aligned(8), used))
+#define PACKED __attribute__((packed, aligned(8)))
 #define MESSAGE(name) __attribute__((section("message." #name)))
 
 #ifdef __OpenBSD__
@@ -71,14 +71,14 @@ struct listed {
 };
 
 /* As the route socket has it. */
-struct if_msghdr no_carrier MESSAGE(no_carrier) PACKED =
+struct if_msghdr no_carrier MESSAGE(no_carrier) =
     IF_MSGHDR(no_carrier, 3, FLAGS, LINK_STATE_DOWN, 1500, 0, 0);
-struct if_msghdr down MESSAGE(down) PACKED =
+struct if_msghdr down MESSAGE(down) =
     IF_MSGHDR(down, 3, FLAGS & ~IFF_UP, STATE_UP, 1500, 0, 0);
-struct if_msghdr carrier_unknown MESSAGE(carrier_unknown) PACKED =
+struct if_msghdr carrier_unknown MESSAGE(carrier_unknown) =
     IF_MSGHDR(carrier_unknown, 300, IFF_UP | IFF_LOOPBACK, LINK_STATE_UNKNOWN, 32768, 0, 0);
 #ifdef __OpenBSD__
-struct if_msghdr other_domain MESSAGE(other_domain) PACKED =
+struct if_msghdr other_domain MESSAGE(other_domain) =
     IF_MSGHDR(other_domain, 3, FLAGS, STATE_UP, 1500, 0, 2);
 #endif
 
@@ -159,23 +159,23 @@ struct inet6 global MESSAGE(global) = {
 		HEADER(ifan, if_announcemsghdr, sizeof(struct if_announcemsghdr))                  \
 		.ifan_index = 7, .ifan_what = (what), .ifan_name = "vlan7",                        \
 	}
-struct if_announcemsghdr arrival MESSAGE(arrival) PACKED = ANNOUNCE(arrival, IFAN_ARRIVAL);
-struct if_announcemsghdr departure MESSAGE(departure) PACKED = ANNOUNCE(departure, IFAN_DEPARTURE);
+struct if_announcemsghdr arrival MESSAGE(arrival) = ANNOUNCE(arrival, IFAN_ARRIVAL);
+struct if_announcemsghdr departure MESSAGE(departure) = ANNOUNCE(departure, IFAN_DEPARTURE);
 
 /* What says nothing of interfaces. */
-struct rt_msghdr route MESSAGE(route) PACKED = {
+struct rt_msghdr route MESSAGE(route) = {
 	.rtm_msglen = sizeof(route), .rtm_version = RTM_VERSION, .rtm_type = RTM_ADD, .rtm_index = 3,
 	HEADER(rtm, rt_msghdr, sizeof(struct rt_msghdr))
 };
 #ifdef __OpenBSD__
-struct rt_msghdr desync MESSAGE(desync) PACKED = {
+struct rt_msghdr desync MESSAGE(desync) = {
 	.rtm_msglen = sizeof(desync), .rtm_version = RTM_VERSION, .rtm_type = RTM_DESYNC,
 	HEADER(rtm, rt_msghdr, sizeof(struct rt_msghdr))
 };
-struct ifa_msghdr attributes MESSAGE(attributes) PACKED =
+struct ifa_msghdr attributes MESSAGE(attributes) =
     IFA_MSGHDR(attributes, RTM_CHGADDRATTR, 3, 0, 0);
 #else
-struct ifma_msghdr group MESSAGE(group) PACKED = {
+struct ifma_msghdr group MESSAGE(group) = {
 	.ifmam_msglen = sizeof(group), .ifmam_version = RTM_VERSION, .ifmam_type = RTM_NEWMADDR,
 	.ifmam_index = 3,
 };

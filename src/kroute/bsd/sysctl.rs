@@ -15,6 +15,15 @@ pub(super) fn integer(name: &[c_int]) -> io::Result<c_int> {
     Ok(c_int::from_ne_bytes(value))
 }
 
+/// Two numbers that the kernel keeps.
+#[cfg(target_os = "openbsd")]
+pub(in crate::kroute) fn shorts(name: &[c_int]) -> io::Result<[u16; 2]> {
+    let mut value = [0; 4];
+    sysctl(name, Some(&mut value))?;
+    let [a, b, c, d] = value;
+    Ok([u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])])
+}
+
 /// A table that the kernel keeps, as long as that may be.
 pub(super) fn table(name: &[c_int]) -> io::Result<Vec<u8>> {
     for _ in 0..TRIES {
