@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::unistd::Pid;
@@ -22,6 +23,21 @@ fn sockets(pid: Pid) -> BTreeSet<String> {
     let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     let inode = |link: &str| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
     links.filter_map(|link| inode(link.to_str()?)).collect()
+}
+
+/// Hard and soft limit of a resource, in the words of `/proc/PID/limits`.
+fn limits(pid: Pid, resource: &str) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a running process");
+    let values = text.lines().find_map(|line| line.strip_prefix(resource));
+    let values = values.unwrap_or_else(|| panic!("{resource}: {text}")).split_whitespace();
+    values.take(2).map(str::to_owned).collect()
+}
+
+/// Files that the process has open.
+fn files(pid: Pid) -> BTreeSet<PathBuf> {
+    let folder = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process of ours");
+    let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|link| link.is_absolute()).collect()
 }
 
 /// Inodes of the raw sockets of one family in the host's network.
@@ -51,6 +67,12 @@ fn engine_holds_nothing_that_it_does_not_need() {
         assert_eq!((status(engine, "NoNewPrivs"), status(parent, "NoNewPrivs")), both("1"));
         // 2 is a filter.
         assert_eq!((status(engine, "Seccomp"), status(parent, "Seccomp")), both("2"));
+        for pid in [parent, engine] {
+            assert_eq!(limits(pid, "Max core file size"), ["0", "0"]);
+            assert_eq!(limits(pid, "Max open files"), ["256", "256"]);
+            assert!(files(pid).is_subset(&[PathBuf::from("/dev/null")].into()), "{:?}", files(pid));
+        }
+        assert_eq!(limits(engine, "Max processes"), ["0", "0"]);
         let root = network.router.run(|| fs::read_link(format!("/proc/{engine}/root")));
         assert_eq!(root.expect("a running engine").to_str(), Some("/run/mcast-proxy/empty"));
 
