@@ -355,3 +355,30 @@ fn upstream_failover() {
         }
     });
 }
+
+/// RFC 4286: advertised from the start, asked for, and ended at the end; each with Router Alert and
+/// a hop limit of 1, to the group of all snoopers.
+#[test]
+fn router_discovery() {
+    live(|| {
+        let network = Network::new();
+        let [host, _] = &network.receivers;
+        let mut link = Capture::new(host, "eth0");
+        let text = configuration("").replace("interface down1 {", "interface down1 { mrdisc yes;");
+        let mut daemon = Daemon::start(&network.router, &text);
+        let kinds = [("224.0.0.106", 0x30, 0x32), ("ff02::6a", 151, 153)];
+        let wait = |link: &mut Capture, group: &str, kind: u8| {
+            let seen = wait_for(&format!("message {kind} to {group}"), || {
+                link.find(|s| s.destination == ip(group) && s.message == Message::Other(kind))
+            });
+            assert_eq!((seen.ttl, seen.alert), (1, true), "{seen:?}");
+        };
+        for (group, advertisement, _) in kinds {
+            wait(&mut link, group, advertisement);
+        }
+        assert!(daemon.stop().success(), "{}", daemon.log());
+        for (group, _, termination) in kinds {
+            wait(&mut link, group, termination);
+        }
+    });
+}
