@@ -10,7 +10,7 @@ use super::grammar::{Context, Fault, KEYWORDS, statement};
 use super::model::{Config, InterfaceBlock, Overrides, Pattern, Role};
 use super::scan::{End, Macros, Piece, Scanner};
 use super::source::{Errors, Loc, Report};
-use super::statement::{Global, Local, read_global, read_local};
+use super::statement::{Global, Local, read_global, read_local, value_faults};
 use super::value::{parse_name, unquote};
 use super::{Loaded, check};
 
@@ -276,6 +276,16 @@ impl Loader<'_> {
             .and_then(|pair| read_global(pair, &mut self.config));
         let done = read.and_then(|(at, what)| self.place_global(piece, state, at, what));
         if let Err(fault) = done {
+            self.faults(piece, Context::Global, fault);
+        }
+    }
+
+    /// The fault that ended the reading of a statement, and those of its other values.
+    fn faults(&mut self, piece: &Piece, context: Context, first: Fault) {
+        let others = statement(&piece.text, context).map_or_else(|_| Vec::new(), value_faults);
+        let place = first.0;
+        self.fault(piece, first);
+        for fault in others.into_iter().filter(|(at, _)| *at != place) {
             self.fault(piece, fault);
         }
     }
@@ -348,7 +358,7 @@ impl Loader<'_> {
         let done = read.and_then(|(at, what)| self.place_local(piece, index, at, what));
         if let Err(fault) = done {
             self.spoil(index);
-            self.fault(piece, fault);
+            self.faults(piece, Context::Local, fault);
         }
     }
 

@@ -66,6 +66,29 @@ fn read_value<T: Value>(mut inner: Pairs<'_>, range: (u32, u32)) -> Result<T, Fa
     read(&value, |text| T::parse(text, range).map_err(|m| format!("{word} {m}")))
 }
 
+/// What is wrong with each value of a statement that has several, taken by itself.
+pub(super) fn value_faults(statement: Pair<'_, Rule>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for clause in statement.into_inner() {
+        let rule = clause.as_rule();
+        let values = match rule {
+            Rule::name | Rule::prefix => vec![clause],
+            Rule::by_except => clause.into_inner().flat_map(Pair::into_inner).collect(),
+            _ => clause.into_inner().last().into_iter().collect(),
+        };
+        faults.extend(values.iter().filter_map(|value| match rule {
+            Rule::name => read(value, parse_name).err(),
+            Rule::by_source => read(value, parse_source).err(),
+            Rule::by_except => read(value, parse_net).err(),
+            Rule::by_group | Rule::prefix => read(value, parse_group).err(),
+            Rule::by_scope => read(value, parse_scope).err(),
+            Rule::by_host => read(value, parse_address).err(),
+            _ => None,
+        }));
+    }
+    faults
+}
+
 /// The value of a statement: its last pair.
 fn last(inner: Pairs<'_>) -> Result<Pair<'_, Rule>, Fault> {
     inner.last().ok_or_else(|| (0, "a value is missing".to_owned()))
