@@ -1,5 +1,5 @@
-//! The manual pages name exactly the flags, exit statuses, files, log lines, commands, events, counters
-//! and JSON members that exist.
+//! The manual pages name exactly the flags, exit statuses, files, log lines, commands, events,
+//! counters and JSON members that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -207,15 +207,17 @@ fn members(value: &Value) -> Words {
     }
 }
 
-/// That the page names the members of a row after `item`.
-fn check_members(item: &str, row: &impl Serialize) {
+/// That a row has these members and no others, which other programs read, and that the page names
+/// them after `item`.
+fn check_members(item: &str, expected: &str, row: &impl Serialize) {
+    let has = members(&serde_json::to_value(row).unwrap());
+    assert_eq!(has, set(expected.split_whitespace()), "{item}");
     let page = page("mcast-proxyctl.8");
     let page: String = part(&page, ".Ss JSON", ".Ss Counters").join("\n");
     let lines = part(&page, item, ".It");
     let named = lines.iter().filter_map(|line| line.strip_prefix(".Ql "));
     let named = set(named.map(|name| name.split(' ').next().unwrap()));
-    let missing: Vec<String> =
-        members(&serde_json::to_value(row).unwrap()).difference(&named).cloned().collect();
+    let missing: Vec<&String> = has.difference(&named).collect();
     assert!(missing.is_empty(), "{item} lacks {missing:?}");
 }
 
@@ -236,7 +238,12 @@ fn json_members_of_memberships_are_named() {
         is_static: false,
         sources: vec![source],
     };
-    check_members(".It Cm show groups", &row);
+    check_members(
+        ".It Cm show groups",
+        "interface family group filter-mode version expire up-time last-reporter static sources \
+         source forwarding",
+        &row,
+    );
     let row = HostRow {
         interface: interface.clone(),
         family,
@@ -246,10 +253,18 @@ fn json_members_of_memberships_are_named() {
         sources: Vec::new(),
         expire: None,
     };
-    check_members(".It Cm show hosts", &row);
+    check_members(
+        ".It Cm show hosts",
+        "interface family group host filter-mode sources expire",
+        &row,
+    );
     let row =
         UpstreamRow { interface, family, group, filter_mode, sources: Vec::new(), is_static: true };
-    check_members(".It Cm show upstream", &row);
+    check_members(
+        ".It Cm show upstream",
+        "interface family group filter-mode sources static",
+        &row,
+    );
 }
 
 #[test]
@@ -277,7 +292,14 @@ fn json_members_of_interfaces_are_named() {
         ipv4: Some(link),
         ipv6: None,
     };
-    check_members(".It Cm show interfaces", &row);
+    check_members(
+        ".It Cm show interfaces",
+        "interface role index oper-status addresses ipv4 ipv6 vif version \
+         querier querier-address groups reason x-querier-expire query-interval \
+         query-max-response-time last-member-query-interval robustness-variable \
+         mrdisc-neighbors",
+        &row,
+    );
 }
 
 #[test]
@@ -296,7 +318,12 @@ fn json_members_of_routes_counters_and_events_are_named() {
         bytes: 0,
         wrong_interface: 0,
     };
-    check_members(".It Cm show routes", &row);
+    check_members(
+        ".It Cm show routes",
+        "family source group incoming-interface outgoing-interfaces interface threshold origin \
+         state reason packets bytes wrong-interface",
+        &row,
+    );
     let row = CounterRow {
         interface: String::new(),
         family: Af::Ip4,
@@ -305,8 +332,16 @@ fn json_members_of_routes_counters_and_events_are_named() {
         discarded: [].into(),
         other_ttl: 0,
     };
-    check_members(".It Cm show counters", &row);
-    check_members(".It Cm show events", &event());
+    check_members(
+        ".It Cm show counters",
+        "interface family received sent discarded x-other-ttl",
+        &row,
+    );
+    check_members(
+        ".It Cm show events",
+        "time event interface family group source outgoing-interfaces reason",
+        &event(),
+    );
 }
 
 #[test]
@@ -320,7 +355,11 @@ fn checks_and_json_members_of_an_explanation_are_named() {
     };
     let (group, source) = (Ipv4Addr::LOCALHOST.into(), None);
     let explanation = Explanation { group, source, forwarded: true, checks: vec![row] };
-    check_members(".It Cm explain", &explanation);
+    check_members(
+        ".It Cm explain",
+        "group source forwarded checks check result interface detail advice",
+        &explanation,
+    );
     let page = page("mcast-proxyctl.8");
     let named = items(&part(&page, ".Ss Checks", ".Ss"), "Cm");
     let checks = set(Check::ALL.iter().map(|check| check.name()));
@@ -352,5 +391,11 @@ fn json_members_of_the_status_are_named() {
         max_mifs: 32,
         limits: [].into(),
     };
-    check_members(".It Cm show status", &status);
+    check_members(
+        ".It Cm show status",
+        "version pid engine-pid engine-restarts up-time table ipv4 ipv6 route-key upstream \
+         downstream groups routes hosts engine-ended vifs max-vifs mifs max-mifs limits \
+         kernel-limits",
+        &status,
+    );
 }
