@@ -96,13 +96,20 @@ impl<F: Family> Mrt<F> {
             .filter(|p| !here(p))
             .chain(mroute.to.iter().filter(|_| !mroute.to.iter().any(|p| here(&p))));
         let absent: Vec<&str> = absent.map(|p| p.0.as_str()).collect();
-        let reason = match (absent.is_empty(), &mroute.source) {
-            (false, _) => format!("absent or down: {}", absent.join(", ")),
-            (true, SourceMatch::Except(nets)) => {
+        let barred = rule.exact::<F>().zip(rule.from.only()).map(|((source, group), incoming)| {
+            let verdict =
+                View::new(&self.statics, world, group).decide(Sources::One(source), incoming);
+            let why = verdict.reason.map(|reason| reason.text(world.links, Some(source)));
+            why.or_else(|| (!self.has_room()).then(|| "max-routes is reached".into()))
+        });
+        let reason = match (absent.is_empty(), barred.flatten(), &mroute.source) {
+            (false, _, _) => format!("absent or down: {}", absent.join(", ")),
+            (true, Some(why), _) => why,
+            (true, None, SourceMatch::Except(nets)) => {
                 let nets: Vec<String> = nets.iter().map(ToString::to_string).collect();
                 format!("until packets come, except from {}", nets.join(", "))
             }
-            (true, SourceMatch::Any | SourceMatch::Net(_)) => "until packets come".into(),
+            (true, None, SourceMatch::Any | SourceMatch::Net(_)) => "until packets come".into(),
         };
         let output = |p: &Pattern| OutputRow {
             interface: p.0.clone(),

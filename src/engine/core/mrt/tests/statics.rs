@@ -3,6 +3,7 @@
 use super::bench::{Bench, ip, mroute, world};
 use super::{BY_SOURCE, on};
 use crate::config::model::{GroupSet, Role};
+use crate::engine::core::mrt::Limits;
 use crate::imsg::ctl::{Origin, RouteState};
 use crate::kroute::fake::Behaviour;
 use crate::wire::{Family, V4, V6};
@@ -116,6 +117,25 @@ fn a_route_waits_for_its_interfaces() {
         bench.remove("late");
         bench.link("late", Role::Static, "10.4.0.1/24", |_| {});
         assert_eq!(bench.only(), "late: b1");
+    }
+    on!(BY_SOURCE, check);
+}
+
+/// An exact one needs no packet: what keeps it back is told.
+#[test]
+fn a_route_that_is_kept_back_tells_why() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = bench::<F>(kernel);
+        let far = GroupSet::Net(super::bench::net::<F>("239.2.0.0/16"));
+        bench.set("b1", |s| s.boundaries.push(far));
+        let one = mroute::<F>("from a1 source 10.9.0.9/32 group 239.1.1.1/32 to b1");
+        let two = mroute::<F>("from a1 source 10.9.0.9/32 group 239.1.1.2/32 to b1");
+        let behind = mroute::<F>("from a1 source 10.9.0.9/32 group 239.2.1.1/32 to b1");
+        let limits = Limits { max_routes: 1, ..Limits::default() };
+        bench.mrt.configure(bench.now, limits, &[one, two, behind], world!(bench));
+        let (rows, _) = bench.mrt.rows(0, 10, world!(bench));
+        let reasons: Vec<_> = rows.iter().map(|r| r.reason.as_deref()).collect();
+        assert_eq!(reasons, [None, Some("max-routes is reached"), Some("boundary on b1")]);
     }
     on!(BY_SOURCE, check);
 }
