@@ -1,12 +1,14 @@
 //! Bounds, and what must hold under any input: each limit is a counter, a member of `show status` and
 //! one line of the log.
 
+use std::net::Ipv4Addr;
+
 use mcast_proxy::engine::core::Input;
 use mcast_proxy::imsg::{Envelope, Packet, Transmit};
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::RecordType::{Allow, IsEx, ToEx, ToIn};
-use mcast_proxy::wire::{self, Address, Af, ReportBuilder, Sender};
+use mcast_proxy::wire::{self, Address, Af, ReportBuilder, Sender, V4};
 
 use super::{NOWHERE, network, plain, sources};
 use crate::router::{Cannot, DOWN, DOWN2, Net, Router, UP, holds, spec};
@@ -235,4 +237,24 @@ fn a_refused_route_is_counted<F: Net>(system: Behaviour) {
     router.fake.fail(12);
     router.data::<F>(UP, F::SOURCE);
     assert_eq!(router.status().limits["routes-refused"], 1);
+}
+
+/// 1,048,576 groups and sources, whatever the limits of an interface; state that is there stays.
+#[test]
+fn entries_of_a_family() {
+    let mut router = Router::on(Behaviour::Linux, &plain::<V4>());
+    let all: Vec<Ipv4Addr> = (0..1024).map(|n| Ipv4Addr::from_bits(0x0a09_0000 + n)).collect();
+    // A group and its sources are 1025 entries: 1023 times, and one more.
+    for n in 0..1026 {
+        let group = Ipv4Addr::from_bits(0xe9fc_0000 + n);
+        let (ifindex, source) = (DOWN, V4::address(DOWN, 5));
+        let mut report = ReportBuilder::<V4>::new(Sender { ifindex, source, mtu: 9000 });
+        report.push(Allow, group, &all);
+        report.finish().into_iter().for_each(|m| router.deliver::<V4>(source, m));
+        router.sent.clear();
+    }
+    assert_eq!(router.status().groups, 1023);
+    assert_eq!(router.discarded::<V4>("down0", "entry-limit"), 3);
+    assert_eq!(router.discarded::<V4>("down0", "source-limit"), 0);
+    assert_eq!(router.status().limits["entry-limit"], 3);
 }
