@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Octets allocated now.
 static HELD: AtomicUsize = AtomicUsize::new(0);
+/// Allocations so far.
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
@@ -15,6 +17,7 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        MADE.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `alloc`, which is the same here.
         unsafe { System.alloc(layout) }
     }
@@ -29,4 +32,9 @@ unsafe impl GlobalAlloc for Counting {
 /// Octets allocated now.
 pub(crate) fn held() -> usize {
     HELD.load(Ordering::Relaxed)
+}
+
+/// Allocations so far.
+pub(crate) fn made() -> usize {
+    MADE.load(Ordering::Relaxed)
 }

@@ -2,6 +2,7 @@
 //! core of the engine, under an allocator that counts.
 #![cfg(target_os = "linux")]
 
+#[expect(dead_code, reason = "the bench counts allocations as well")]
 #[path = "../counting.rs"]
 mod counting;
 mod engine;

@@ -4,7 +4,7 @@ use mcast_proxy::config::model::FastLeave;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::{Af, RecordType};
 
-use crate::counting::held;
+use crate::counting::{held, made};
 use crate::load::{feed, pass, reports, router, source};
 use crate::router::{Net, Router};
 
@@ -36,6 +36,10 @@ pub(crate) fn print<F: Net>() {
     let mut plain = router(FastLeave::No);
     let [first, host] =
         [2, 3].map(|host| growth::<F>(&mut plain, GROUPS, host, (RecordType::ToEx, &[])));
+    let answers = reports::<F>(0..GROUPS, 2, (RecordType::IsEx, &[]), 1);
+    let before = made();
+    feed(&mut plain, &answers, 50);
+    let allocations = made() - before;
     drop(plain);
     let sources: Vec<F::Addr> = (0..=SOURCES).map(source::<F>).collect();
     let [one, many] = [&sources[..1], &sources].map(|sources| {
@@ -55,4 +59,5 @@ pub(crate) fn print<F: Net>() {
         println!("{name:42}{octets:8.1}  goal {goal}");
     }
     println!("{:42}{one:8.1}", "group with one source, host included");
+    println!("allocations for {} refreshing reports: {allocations}, goal 0", answers.len());
 }

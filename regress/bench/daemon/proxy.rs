@@ -26,6 +26,8 @@ const RUNS: u8 = 11;
 const FLOW: u32 = 10_000;
 /// How long it flows before it is joined: routes that drop it are there.
 const BEFORE: Duration = Duration::from_millis(200);
+/// Until the hosts have answered the first query.
+const ANSWERS: Duration = Duration::from_secs(11);
 const IDLE: Duration = Duration::from_secs(10);
 
 pub(crate) const CONFIGURATION: &str = "user nobody
@@ -184,7 +186,7 @@ fn measure(name: &str, start: for<'h> fn(&'h Host) -> Option<Box<dyn Proxy + 'h>
     }
     let Some(proxy) = running else { return };
     let processes = proxy.processes();
-    thread::sleep(BEFORE);
+    thread::sleep(ANSWERS);
     let (kib, before) = (memory(&processes), switches(&processes));
     thread::sleep(IDLE);
     let wakeups = switches(&processes) - before;
