@@ -4,7 +4,7 @@
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::RecordType::{Allow, Block, IsEx, IsIn, ToEx, ToIn};
-use mcast_proxy::wire::{Address, Af, ReportBuilder, Sender};
+use mcast_proxy::wire::{Address, Af, RecordType, ReportBuilder, Sender};
 
 use super::{NOWHERE, network, plain, sources};
 use crate::router::{Cannot, DOWN, Net, Router, UP, holds};
@@ -21,6 +21,7 @@ scenarios! {
     groups_of_the_link_have_no_state
     sources_that_are_none_are_left_out
     an_unknown_record_is_skipped_and_the_others_apply
+    records_of_one_report_apply_one_after_the_other
     a_report_from_elsewhere_is_not_taken
     a_report_without_an_address
     a_static_group_needs_no_host
@@ -174,6 +175,27 @@ fn an_unknown_record_is_skipped_and_the_others_apply<F: Net>(system: Behaviour) 
     assert_eq!(router.state::<F>("down0"), "EXCLUDE(270)");
     assert_eq!(router.groups().len(), 1);
     assert_eq!(router.discarded::<F>("down0", "record-type"), 1);
+}
+
+/// The table of RFC 9776, section 6.4, is for each record in its turn.
+fn records_of_one_report_apply_one_after_the_other<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("fast-leave yes", "", ""));
+    let source = F::address(DOWN, 5);
+    let mut deliver = |records: &[(u8, RecordType)]| {
+        let mut report = ReportBuilder::<F>::new(Sender { ifindex: DOWN, source, mtu: 1500 });
+        records.iter().for_each(|(group, kind)| report.push(*kind, F::group(*group), &[]));
+        let [message] = report.finish().try_into().unwrap();
+        router.deliver::<F>(source, message);
+        let mut groups: Vec<F::Addr> =
+            router.groups().iter().map(|row| F::Addr::from_ip(row.group).unwrap()).collect();
+        groups.sort_unstable();
+        groups
+    };
+    assert_eq!(deliver(&[(1, ToEx), (2, ToEx), (1, ToIn), (1, ToEx)]), [F::group(1), F::group(2)]);
+    // What is freed of the first group serves the third.
+    assert_eq!(deliver(&[(1, ToIn), (3, ToEx), (1, ToIn), (2, IsEx)]), [F::group(2), F::group(3)]);
+    assert_eq!(deliver(&[(2, ToIn), (3, ToIn), (2, ToIn)]), []);
+    assert_eq!(router.wanted::<F>("up0"), "none");
 }
 
 /// RFC 9776, section 9.2 and RFC 9777, section 5.2.14; what `source` names counts as of the link.
