@@ -10,7 +10,7 @@
 //! | [`imsg`] | both | carry what crosses a process boundary |
 //! | [`config`] | parent, `mcast-proxy -n` | read the configuration files |
 //! | [`kroute`] | parent, or alone as a library | change kernel multicast routing |
-//! | [`parent`] | parent | start, validate, supervise |
+//! | [`parent`] | parent | start, validate, send, supervise |
 //! | [`ctl`] | mcast-proxyctl | talk to the control socket |
 //! | [`sys`] | both | enter sandboxes, spawn, log, tell the time |
 #![deny(unsafe_code)]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use mcast_proxy::imsg::Order;
 use mcast_proxy::kroute::{self, Options};
@@ -14,8 +15,13 @@ use super::{DOWN, INTERFACES, UP};
 
 const FAMILIES: [bool; 2] = [true, true];
 
+/// One test at a time: a program that another one starts has our routing socket until it is
+/// executed, so that the next parent would find it taken.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// The interfaces of the other tests, with their numbers; the work is done where they are.
 fn with_interfaces(work: impl FnOnce() + Send) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let host = Host::new();
     let ip = |arguments: &str| {
         let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip(8)");
