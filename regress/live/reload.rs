@@ -6,17 +6,20 @@ use std::os::unix::fs::PermissionsExt;
 use nix::sys::signal::{Signal, kill};
 
 use crate::load::Load;
+use crate::net::capture::{Capture, record};
 use crate::net::daemon::{CONFIGURATION, Daemon};
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{Network, configuration, source};
-use crate::net::{ip, live, wait_for};
+use crate::net::{Host, ip, live, wait_for};
 
 /// The group that the changes are about.
 const CHANGED: &str = "239.9.9.9";
 
 /// Changes of the configuration that are about one group or about none: what is replaced, by what,
 /// and a line of `show config` that tells that it is in force.
-const CHANGES: [(&str, &str, &str); 8] = [
+const CHANGES: [(&str, &str, &str); 10] = [
+    ("down2 {", "down2 { igmp-version 2;", "igmp-version 2"),
+    ("\ninterface up0", "\ninterface up9 { upstream; group 239.9.0.0/16 }\ninterface up0", "up9"),
     ("down2 {", "down2 { static-group 239.9.9.9;", "static-group 239.9.9.9"),
     ("down1 {", "down1 { deny group 239.9.9.9;", "deny group 239.9.9.9"),
     ("down1 {", "down1 { boundary 239.9.9.9;", "boundary 239.9.9.9"),
@@ -144,6 +147,37 @@ fn run_time_changes_survive() {
         daemon.rewrite(&text);
         daemon.order(&["reload"]);
         assert_eq!(in_force(), [false, false, true]);
+    });
+}
+
+/// Groups that go to another upstream are asked for there before they are left here.
+#[test]
+fn the_new_upstream_is_joined_before_the_old_is_left() {
+    live(|| {
+        let (network, far) = (Network::new(), Host::new());
+        network.router.cable("up9", &far, "eth0");
+        for (host, end) in [(&network.router, 1), (&far, 2)] {
+            let name = if end == 1 { "up9" } else { "eth0" };
+            host.address(name, &format!("10.0.9.{end}/24"));
+            host.settle(name);
+        }
+        let groups = ["239.1.2.3", "ff15::1:2:3"].map(ip);
+        let text = configuration("") + "interface up9 { upstream; group 239.200.0.0/16 }\n";
+        let moved = text.replace("group 239.200.0.0/16", "group 239.1.0.0/16; group ff15::/16");
+        let (mut old, mut new) =
+            (Capture::new(&network.source, "eth0"), Capture::new(&far, "eth0"));
+        let daemon = Daemon::start(&network.router, &text);
+        let _receivers = groups.map(|g| Receiver::join(&network.receivers[0], "eth0", g));
+        for group in groups {
+            wait_for("a report", || old.find(|s| s.has(record::TO_EX, group)));
+            assert_eq!(new.find(|s| s.has(record::TO_EX, group)), None);
+        }
+        daemon.rewrite(&moved);
+        daemon.order(&["reload"]);
+        for group in groups {
+            wait_for("the old upstream is left", || old.find(|s| s.leaves(group)));
+            assert!(new.find(|s| s.has(record::TO_EX, group)).is_some(), "{group} is left first");
+        }
     });
 }
 

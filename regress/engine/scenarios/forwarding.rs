@@ -359,13 +359,16 @@ fn a_wrong_interface_is_ignored<F: Net>(system: Behaviour) {
 }
 
 /// Two upstreams: one for all groups, one more preferred or for this group only.
-fn upstreams<F: Net>(system: Behaviour, up0: &str, up1: &str) -> Router {
-    let text = format!(
+fn two_upstreams(up0: &str, up1: &str) -> String {
+    format!(
         "interface up0 {{\nupstream\nsource any\n{up0}\n}}\n\
          interface up1 {{\nupstream\nsource any\n{up1}\n}}\n\
          interface down0 {{\ndownstream\n}}\n"
-    );
-    Router::on(system, &text)
+    )
+}
+
+fn upstreams<F: Net>(system: Behaviour, up0: &str, up1: &str) -> Router {
+    Router::on(system, &two_upstreams(up0, up1))
 }
 
 /// The longest `group` range; data of the group on another upstream is dropped, and never goes from
@@ -406,15 +409,28 @@ fn the_next_upstream_takes_over_and_gives_back<F: Net>(system: Behaviour) {
 fn the_next_upstream_is_joined_before_the_old_one_is_left<F: Net>(system: Behaviour) {
     let mut router = upstreams::<F>(system, "", "preference 2");
     router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.record::<F>(DOWN, F::address(DOWN, 5), ToEx, F::group(2), &[]);
     router.pass(Millis(10_000));
     router.carrier(UP, false);
+    let reports = |router: &mut Router| {
+        router.pass(Millis(0));
+        let reports = router.sent.iter().filter(|(_, t)| t.destination == F::REPORTS.into());
+        reports.map(|(_, t)| t.ifindex).collect::<Vec<u32>>()
+    };
     router.pass(Millis(10_000));
     router.sent.clear();
     router.carrier(UP, true);
-    router.pass(Millis(0));
-    let reports = |t: &mcast_proxy::imsg::Transmit| t.destination == F::REPORTS.into();
-    let links: Vec<u32> =
-        router.sent.iter().filter(|(_, t)| reports(t)).map(|(_, t)| t.ifindex).collect();
-    assert_eq!(links, [UP, UP2]);
+    assert_eq!(reports(&mut router), [UP, UP2]);
+    assert_eq!(router.said::<F>(UP2), ["TO_IN(G)", "TO_IN(G2)"]);
+    router.pass(Millis(10_000));
+    router.sent.clear();
+    let range = format!("group {}/{}", F::GROUP, F::Addr::LEN * 8);
+    router.reload(&two_upstreams("", &range));
+    assert_eq!(reports(&mut router), [UP2, UP]);
+    assert_eq!(router.said::<F>(UP), ["TO_IN(G)"]);
+    router.pass(Millis(10_000));
+    router.sent.clear();
+    router.reload("interface up0 { upstream; source any }\ninterface down0 { downstream }\n");
+    assert_eq!(reports(&mut router), [UP, UP2]);
     assert_eq!(router.said::<F>(UP2), ["TO_IN(G)"]);
 }

@@ -177,23 +177,29 @@ impl<F: Family> Host<F> {
         }
     }
 
-    /// The group's subscription is this from now on.
-    pub fn subscribe(&mut self, now: Tick, group: F::Addr, subscription: Subscription<F::Addr>) {
+    /// The group's subscription is this from now on; whether there was none before.
+    pub fn subscribe(
+        &mut self,
+        now: Tick,
+        group: F::Addr,
+        subscription: Subscription<F::Addr>,
+    ) -> bool {
         self.enter(now);
         let found = self.table.find(group);
         if self.leaving || (found.is_none() && subscription.is_none()) {
-            return;
+            return false;
         }
         let handle = found.unwrap_or_else(|| self.table.insert(group));
         let old = self.table.replace(handle, subscription);
         let record = &self.table.records[handle];
         if record.mode == old.mode && *record.sources == *old.sources {
-            return;
+            return false;
         }
         if self.endpoint.is_some() && self.table.left() <= MAX_LEFT {
             self.note_change(handle, &old);
         }
         self.tidy(handle);
+        old.is_none()
     }
 
     /// The kernel left the group with a message from our address: a querier may take it for ours.

@@ -270,6 +270,7 @@ impl<F: Family> Proxy<F> {
         }
         let world = World { links: &self.links, members: &self.groups };
         self.mrt.on_link_changed(now, slot, world);
+        self.groups.mark_all();
         self.finish(now, out);
         self.ports.remove(slot);
         self.links.remove(slot);
@@ -280,7 +281,6 @@ impl<F: Family> Proxy<F> {
             out.push(Action::Parent(Order::DeleteVif { family: F::AF, ifindex }));
             self.ask_again(out);
         }
-        self.groups.mark_all();
     }
 
     /// A vif is free: whoever was refused one, or asked and may be refused for want of this one,

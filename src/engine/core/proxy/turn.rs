@@ -7,6 +7,7 @@ use crate::config::model::Role;
 use crate::engine::core::Action;
 use crate::engine::core::groups::{Merge, SpecificQuery};
 use crate::engine::core::host::{Host, Subscription};
+use crate::engine::core::mrt::set::SlotSet;
 use crate::engine::core::mrt::{MrtEvent, World, upstream_for};
 use crate::engine::core::slot::Slot;
 use crate::imsg::Transmit;
@@ -31,13 +32,30 @@ impl<F: Family> Proxy<F> {
                 MrtEvent::Log(line) => Action::Log(line),
             });
         }
+        let mut joins = SlotSet::EMPTY;
         for &group in &dirty {
-            self.subscribe(now, group);
+            joins |= self.subscribe(now, group);
         }
         for asked in self.groups.take_queries() {
             self.send_query(now, &asked, out);
         }
-        for port in self.ports.iter_mut() {
+        // A group is asked for at its new upstream before it is left at the old one.
+        self.say(|slot| joins.contains(slot), out);
+        self.say(|slot| !joins.contains(slot), out);
+        for change in self.groups.take_changes() {
+            let kind = if change.joined { EventKind::Join } else { EventKind::Leave };
+            let mut event = self.event(kind, Some(change.slot), None);
+            event.group = Some(change.group.into());
+            out.push(Action::Event(event));
+        }
+        for (slot, reason) in self.groups.take_refused() {
+            self.discard(now, slot, reason, out);
+        }
+    }
+
+    /// Sends what host parts and multicast router discovery have to say on some of the links.
+    fn say(&mut self, which: impl Fn(Slot) -> bool, out: &mut Vec<Action>) {
+        for port in self.ports.iter_mut().filter(|p| which(p.slot)) {
             if let Some(host) = &mut port.host
                 && let Some(group) = host.take_unsayable()
                 && let Some(link) = self.links.get(port.slot)
@@ -58,29 +76,21 @@ impl<F: Family> Proxy<F> {
                 out.push(Action::Transmit(transmit));
             }
         }
-        for change in self.groups.take_changes() {
-            let kind = if change.joined { EventKind::Join } else { EventKind::Leave };
-            let mut event = self.event(kind, Some(change.slot), None);
-            event.group = Some(change.group.into());
-            out.push(Action::Event(event));
-        }
-        for (slot, reason) in self.groups.take_refused() {
-            self.discard(now, slot, reason, out);
-        }
     }
 
-    /// Tells each host part what it is to have of the group, the chosen upstream first.
-    fn subscribe(&mut self, now: Tick, group: F::Addr) {
+    /// Tells each host part what it is to have of the group; where it had nothing of it before.
+    fn subscribe(&mut self, now: Tick, group: F::Addr) -> SlotSet {
         let chosen = upstream_for(&self.links, group);
-        let (links, groups) = (&self.links, &self.groups);
-        let tell = |port: &mut Port<F>| {
-            let (Some(host), Some(link)) = (&mut port.host, links.get(port.slot)) else { return };
+        let mut joins = SlotSet::EMPTY;
+        for port in self.ports.iter_mut() {
+            let (Some(host), Some(link)) = (&mut port.host, self.links.get(port.slot)) else {
+                continue;
+            };
             let mut merge = Merge::default();
             if chosen == Some(port.slot) && !link.is_boundary(group) && link.permits(group, None) {
-                groups.merge(group, &mut merge);
+                self.groups.merge(group, &mut merge);
             }
-            let joins = link.settings.joins.iter().filter(|j| j.group.contains(&group.into()));
-            for join in joins {
+            for join in link.settings.joins.iter().filter(|j| j.group.contains(&group.into())) {
                 match join.source.map(F::Addr::from_ip) {
                     None => merge.exclude(Vec::new()),
                     Some(source) => merge.include(source),
@@ -90,12 +100,9 @@ impl<F: Family> Proxy<F> {
             if mode == Mode::Include && !link.settings.rules.is_empty() {
                 sources.retain(|s| link.permits(group, Some(*s)));
             }
-            host.subscribe(now, group, Subscription { mode, sources });
-        };
-        if let Some(port) = chosen.and_then(|slot| self.ports.get_mut(slot)) {
-            tell(port);
+            joins.set(port.slot, host.subscribe(now, group, Subscription { mode, sources }));
         }
-        self.ports.iter_mut().filter(|p| Some(p.slot) != chosen).for_each(tell);
+        joins
     }
 
     /// Subscribes the host part of a link to what `mgroup` joins there, and forgets what it no
