@@ -140,6 +140,18 @@ fn shorter_than_its_kind() {
     }
 }
 
+/// Nothing can be told of what follows a message without a length.
+#[test]
+fn nothing_follows_a_length_of_nothing() {
+    for (format, file) in SYSTEMS {
+        let good = messages(file).remove("listed").unwrap();
+        for length in 0..4u16 {
+            let bad = [&length.to_ne_bytes()[..], &[5, 0xe], &good].concat();
+            assert_eq!(decoded(format, &bad), []);
+        }
+    }
+}
+
 #[test]
 fn other_versions_and_unknown_types_say_nothing() {
     for (format, file) in SYSTEMS {

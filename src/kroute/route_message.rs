@@ -39,6 +39,9 @@ pub enum RouteMessage {
     ReadAll,
 }
 
+/// Octets of what every message begins with: length, version, type.
+const HEADER: usize = 4;
+
 /// `RTM_VERSION` of both.
 const VERSION: u8 = 5;
 const RTM_NEWADDR: u8 = 0xc;
@@ -131,7 +134,7 @@ impl Format {
     pub fn decode<'a>(&'a self, mut bytes: &'a [u8]) -> impl Iterator<Item = RouteMessage> + 'a {
         let message = move || {
             let length = usize::from(u16_at(bytes, 0)?);
-            let (message, rest) = bytes.split_at_checked(length.max(4))?;
+            let (message, rest) = bytes.split_at_checked(length).filter(|_| length >= HEADER)?;
             bytes = rest;
             Some(message)
         };
