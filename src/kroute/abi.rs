@@ -170,6 +170,10 @@ pub(super) const ABI: &[&[Fact]] = &[
     MIF_REQ6,
     MF6CCTL,
     SOCKADDR_IN6,
+    super::upcall::ABI,
+    super::membership::ABI[0],
+    super::membership::ABI[1],
+    super::membership::ABI[2],
     #[cfg(not(target_os = "linux"))]
     super::route_message::ABI,
     #[cfg(not(target_os = "linux"))]

@@ -11,11 +11,13 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 #[cfg(not(target_os = "openbsd"))]
-use self::group_req::change;
+use self::group_req as requests;
 #[cfg(target_os = "openbsd")]
-use self::mreq::change;
+use self::mreq as requests;
 use super::{Error, enter_table, socket};
 use crate::wire::Af;
+pub(super) use requests::ABI;
+use requests::change;
 
 /// Sockets at most: Linux allows 20 IPv4 groups on each unless `net.ipv4.igmp_max_memberships` says
 /// otherwise.

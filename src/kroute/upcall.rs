@@ -7,6 +7,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Received, UpcallKind};
+use crate::sys::abi::Fact;
 
 /// How `struct igmpmsg` holds the vif number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +76,81 @@ fn upcall_kind(kind: u8) -> Option<UpcallKind> {
     }
 }
 
+/// What the headers of this system must say: where the fields are that are read here.
+pub(super) const ABI: &[Fact] = &[
+    ("sizeof(struct igmpmsg)", 20),
+    ("offsetof(struct igmpmsg, im_msgtype)", 8),
+    ("offsetof(struct igmpmsg, im_mbz)", 9),
+    ("offsetof(struct igmpmsg, im_vif)", 10),
+    ("sizeof(((struct igmpmsg *)0)->im_vif)", 1),
+    #[cfg(target_os = "linux")]
+    ("offsetof(struct igmpmsg, im_vif_hi)", 11),
+    ("offsetof(struct igmpmsg, im_src)", 12),
+    ("offsetof(struct igmpmsg, im_dst)", 16),
+    ("IGMPMSG_NOCACHE", 1),
+    ("IGMPMSG_WRONGVIF", 2),
+    ("sizeof(struct mrt6msg)", 40),
+    ("offsetof(struct mrt6msg, im6_mbz)", 0),
+    ("offsetof(struct mrt6msg, im6_msgtype)", 1),
+    ("offsetof(struct mrt6msg, im6_mif)", 2),
+    ("sizeof(((struct mrt6msg *)0)->im6_mif)", 2),
+    ("offsetof(struct mrt6msg, im6_src)", 8),
+    ("offsetof(struct mrt6msg, im6_dst)", 24),
+    ("MRT6MSG_NOCACHE", 1),
+    ("MRT6MSG_WRONGMIF", 2),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An upcall made of the places that the headers are asked about.
+    fn built(structure: &str, values: &[(&str, &[u8])]) -> Vec<u8> {
+        let fact = |name: String| ABI.iter().find(|f| f.0 == name).unwrap().1.try_into().unwrap();
+        let mut message = vec![0; fact(format!("sizeof(struct {structure})"))];
+        for (field, value) in values {
+            let at: usize = fact(format!("offsetof(struct {structure}, {field})"));
+            message[at..at + value.len()].copy_from_slice(value);
+        }
+        message
+    }
+
+    #[test]
+    fn the_places_that_the_headers_are_asked_about_are_those_that_are_read() {
+        let ip4 = built(
+            "igmpmsg",
+            &[
+                ("im_msgtype", &[2]),
+                ("im_vif", &[7]),
+                ("im_src", &[192, 0, 2, 1]),
+                ("im_dst", &[239, 1, 2, 3]),
+            ],
+        );
+        let expected = Received::Upcall {
+            kind: UpcallKind::WrongVif,
+            vif: 7,
+            source: Ipv4Addr::new(192, 0, 2, 1).into(),
+            group: Ipv4Addr::new(239, 1, 2, 3).into(),
+        };
+        assert_eq!(decode_ipv4(&ip4, VifWidth::Low), Ipv4Message::Upcall(expected));
+        let (source, group) = ([0x20; 16], [0xff; 16]);
+        let ip6 = built(
+            "mrt6msg",
+            &[
+                ("im6_msgtype", &[1]),
+                ("im6_mif", &0x102u16.to_ne_bytes()),
+                ("im6_src", &source),
+                ("im6_dst", &group),
+            ],
+        );
+        let expected = Received::Upcall {
+            kind: UpcallKind::NoCache,
+            vif: 0x102,
+            source: Ipv6Addr::from(source).into(),
+            group: Ipv6Addr::from(group).into(),
+        };
+        assert_eq!(decode_ipv6(&ip6), Some(expected));
+    }
 
     /// 10.0.0.9 to 239.1.2.3, arrived on vif 0x0102, `im_msgtype` 1; with the eight octets of IGMP
     /// header that Linux appends.

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::kroute::abi::sockaddr_head;
 use crate::kroute::socket;
+use crate::sys::abi::{Fact, layout};
 
 /// `struct group_source_req`, whose beginning is laid out like `struct group_req`.
 #[repr(C)]
@@ -21,6 +22,23 @@ struct GroupReq {
     interface: u32,
     group: Storage,
 }
+
+layout!(GROUP_REQ: GroupReq = "group_req" { interface = "gr_interface", group = "gr_group" });
+layout!(GROUP_SOURCE_REQ: GroupSourceReq = "group_source_req" {
+    interface = "gsr_interface", group = "gsr_group", source = "gsr_source",
+});
+
+/// What the headers of this system must say.
+pub(in crate::kroute) const ABI: [&[Fact]; 3] = [
+    GROUP_REQ,
+    GROUP_SOURCE_REQ,
+    &[
+        ("MCAST_JOIN_GROUP", libc::MCAST_JOIN_GROUP as i64),
+        ("MCAST_LEAVE_GROUP", libc::MCAST_LEAVE_GROUP as i64),
+        ("MCAST_JOIN_SOURCE_GROUP", libc::MCAST_JOIN_SOURCE_GROUP as i64),
+        ("MCAST_LEAVE_SOURCE_GROUP", libc::MCAST_LEAVE_SOURCE_GROUP as i64),
+    ],
+];
 
 /// `struct sockaddr_storage` with an address and no port.
 #[repr(C, align(8))]

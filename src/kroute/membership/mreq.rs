@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use crate::kroute::socket;
+use crate::sys::abi::{Fact, layout};
 
 /// `struct ip_mreqn`.
 #[repr(C)]
@@ -21,10 +22,24 @@ struct Ipv6Mreq {
     interface: u32,
 }
 
-const _: () = {
-    assert!(size_of::<IpMreqn>() == size_of::<libc::ip_mreqn>());
-    assert!(size_of::<Ipv6Mreq>() == size_of::<libc::ipv6_mreq>());
-};
+layout!(IP_MREQN: IpMreqn = "ip_mreqn" {
+    group = "imr_multiaddr", address = "imr_address", interface = "imr_ifindex",
+});
+layout!(IPV6_MREQ: Ipv6Mreq = "ipv6_mreq" {
+    group = "ipv6mr_multiaddr", interface = "ipv6mr_interface",
+});
+
+/// What the headers of this system must say.
+pub(in crate::kroute) const ABI: [&[Fact]; 3] = [
+    IP_MREQN,
+    IPV6_MREQ,
+    &[
+        ("IP_ADD_MEMBERSHIP", libc::IP_ADD_MEMBERSHIP as i64),
+        ("IP_DROP_MEMBERSHIP", libc::IP_DROP_MEMBERSHIP as i64),
+        ("IPV6_JOIN_GROUP", libc::IPV6_JOIN_GROUP as i64),
+        ("IPV6_LEAVE_GROUP", libc::IPV6_LEAVE_GROUP as i64),
+    ],
+];
 
 /// Joins or leaves.
 pub(super) fn change(
