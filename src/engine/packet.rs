@@ -454,6 +454,20 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_octets_are_decoded_as_ancillary_data(
+            octets in proptest::collection::vec(proptest::num::u8::ANY, 0..128),
+        ) {
+            for system in [&c::LINUX, &c::OPENBSD, &c::FREEBSD] {
+                let control = Control::new(system, &octets);
+                assert!(control.count() <= octets.len() / 16);
+                receiving_interface(control);
+                ip6(Ipv6Addr::LOCALHOST, control);
+            }
+        }
+    }
+
     #[test]
     fn the_filter_lets_seven_types_through() {
         // Bits of 130..=132, 143 and 151..=153 in the word of 128..=159; the other words are empty.
