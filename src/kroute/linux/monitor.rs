@@ -20,6 +20,10 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// Datagrams that one call reads at most; the rest waits for the next.
 const DATAGRAMS_MAX: usize = 256;
 
+/// Datagrams that wait at most: each takes more than 64 octets of the buffer, which the kernel
+/// doubles.
+const QUEUED_MAX: usize = 2 * RECEIVE_BUFFER / 64;
+
 /// Times that a dump is tried while interfaces change beneath.
 const DUMP_TRIES: usize = 8;
 
@@ -79,9 +83,10 @@ impl Rtnetlink {
         Ok(())
     }
 
-    /// Events were lost: those that wait say nothing that the table does not.
+    /// Events were lost, the latest: those that wait would undo what the table says. Only an empty
+    /// queue tells of the next loss (`netlink_overrun` in `net/netlink/af_netlink.c`).
     fn overrun(&mut self) -> io::Result<()> {
-        for _ in 0..DATAGRAMS_MAX {
+        for _ in 0..QUEUED_MAX {
             match self.events.poll(&mut |_, _| {}) {
                 Ok(false) => break,
                 Ok(true) => {}
