@@ -321,9 +321,11 @@ fn lost_events_are_made_up_for() {
         assert!(done.expect("sh").success());
         network.link(2, "down2", &network.receivers[1]);
         daemon.signal(Signal::SIGCONT);
-        wait_up(&daemon, "down2");
         let index = u64::from(network.router.index("down2"));
-        assert_eq!(row(&daemon, "down2")["index"], index);
+        wait_for("the new down2 is known", || {
+            (row(&daemon, "down2")["index"] == index).then_some(())
+        });
+        wait_up(&daemon, "down2");
         let mut receivers = join(&daemon, &network.receivers[1], "down2");
         wait_data(&network, &mut receivers);
         wait_data(&network, &mut kept);

@@ -86,6 +86,7 @@ impl<'a> Daemon<'a> {
                 .args(args)
                 .env("NOTIFY_SOCKET", format!("/run/{identity}.notify"))
                 .stdin(Stdio::null())
+                .stdout(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()
                 .expect("mcast-proxy")
