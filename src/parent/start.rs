@@ -74,6 +74,7 @@ fn run(said: &Arguments, loaded: config::Loaded) -> Result<ExitCode, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("must be started as root: it opens raw and multicast routing sockets".into());
     }
+    spawn::close_inherited();
     let config = loaded.config;
     let user = user::lookup(config.user.as_deref().unwrap_or(config::model::USER))?;
     let (default, ours) = paths::chroot(&said.identity);

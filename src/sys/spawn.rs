@@ -49,6 +49,21 @@ pub fn engine(executable: &PathBuf, identity: &str, channel: OwnedFd) -> io::Res
         .spawn()
 }
 
+/// Closes what the caller left open besides standard input, output and error, so that neither
+/// process has it. Call before anything is opened.
+pub fn close_inherited() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: nothing of ours is open yet. A kernel without the call leaves all as it is.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+    }
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: nothing of ours is open yet.
+    unsafe {
+        libc::closefrom(3);
+    }
+}
+
 /// The channel, if standard input is a socket: only then did a parent start us.
 #[must_use]
 pub fn inherited_channel() -> Option<OwnedFd> {
