@@ -38,10 +38,16 @@ impl<F: Family> Routes<F> {
         let found = self.table.shared(view.group);
         let enter = || self.enter(now, Kind::Shared, source, view.group, seen, false);
         let Some(handle) = found.or_else(enter) else { return };
+        let was = self.table.get(handle).clone();
         self.table.change(handle, |e| {
             (e.source, e.seen, e.active, e.installed) = (source, seen, now, false);
         });
         self.refresh(now, view, "new flow");
+        let is_installed = |h| self.table.get(h).installed;
+        if was.installed && !self.table.shared(view.group).is_some_and(is_installed) {
+            self.orders.push_back(Order::DeleteRoute(report::key(&was)));
+            self.tell(EventKind::Remove, &was, view.world.links, "seen where nobody gets it");
+        }
     }
 
     /// Brings the group's entry to what is decided for it now.

@@ -3,6 +3,7 @@
 
 use super::bench::{Bench, ip, world};
 use super::on;
+use crate::config::model::Role;
 use crate::kroute::fake::Behaviour;
 use crate::wire::Family;
 
@@ -138,6 +139,25 @@ fn a_flush_of_one_source_is_one_of_its_group() {
         bench.mrt.flush(bench.now, Some(ip::<F>(G)), Some(ip::<F>("10.0.0.8")), world!(bench));
         bench.turn();
         assert_eq!((bench.mrt.len(), bench.table().len()), (0, 0));
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+/// Its entry had idled out when a packet came from elsewhere; the parent would know it still.
+#[test]
+fn an_entry_that_the_kernel_dropped_is_not_kept_for_another_interface() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.link("st", Role::Static, "10.4.0.1/24", |_| {});
+        bench.packet("d2", "10.2.0.9", G);
+        assert_eq!(bench.only(), "d2: up");
+        let key = bench.kernel.routes(F::AF)[0].key;
+        assert!(bench.fake.lose_entry(key));
+        assert_eq!(bench.packet("st", "10.4.0.9", G), "");
+        assert_eq!(bench.table(), [""; 0]);
+        bench.fake.lose_entry(key);
+        bench.packet("d2", "10.2.0.9", G);
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up");
     }
     on!([Behaviour::OpenBsd], check);
 }
