@@ -10,6 +10,23 @@ use crate::sys::time::Tick;
 use crate::wire::{Address, Family};
 
 impl<F: Family> Mrt<F> {
+    /// Routes of an engine before us will be told, until [`Mrt::begin`].
+    pub fn expect_installed(&mut self) {
+        self.routes.adopts = true;
+    }
+
+    /// All that an engine before us installed is told.
+    pub fn begin(&mut self, now: Tick, world: World<'_, F>) {
+        if std::mem::take(&mut self.routes.adopts) && self.routes.by_group() {
+            let mut groups = Vec::new();
+            world.members.groups(&mut |group| groups.push(group));
+            groups.sort_unstable();
+            for group in groups {
+                self.refresh(now, group, world, "a new engine");
+            }
+        }
+    }
+
     /// A route that an engine before us installed: kept as it is, but for outputs that come in
     /// addition, until [`Mrt::settle`].
     pub fn on_installed(&mut self, now: Tick, route: &Route, world: World<'_, F>) {

@@ -54,7 +54,7 @@ impl<F: Family> Routes<F> {
     pub(super) fn refresh_merged(&mut self, now: Tick, view: &View<'_, F>, cause: Cause) {
         let links = view.world.links;
         let Some(handle) = self.table.shared(view.group) else {
-            if !view.member_links().is_empty() {
+            if !self.adopts && !view.member_links().is_empty() {
                 // The kernel may hold an entry of its own making, and would never ask.
                 let source = Some(any_source(view.group.into()));
                 let key = RouteKey { source, group: view.group.into() };

@@ -32,6 +32,8 @@ pub(super) struct Routes<F: Family> {
     pub(super) events: VecDeque<MrtEvent>,
     /// Interfaces whose thresholds changed: entries with these outputs are written again.
     pub(super) rewrite: SlotSet,
+    /// Routes of an engine before us are still to be told.
+    pub(super) adopts: bool,
     /// The current reading of counters.
     pub(super) round: u32,
     /// Source networks whose refusal was logged.
@@ -51,6 +53,7 @@ impl<F: Family> Routes<F> {
             orders: VecDeque::new(),
             events: VecDeque::new(),
             rewrite: SlotSet::EMPTY,
+            adopts: false,
             round: 0,
             reported: HashSet::new(),
             quiet: [Tick::default(); LogKind::COUNT],

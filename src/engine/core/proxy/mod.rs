@@ -89,6 +89,10 @@ impl<F: Family> Proxy<F> {
     #[must_use]
     pub fn new(start: &Start) -> Self {
         let capabilities = start.capabilities[F::AF.index()];
+        let mut mrt = Mrt::new(capabilities, start.seed);
+        if start.restarts > 0 {
+            mrt.expect_installed();
+        }
         Self {
             seed: start.seed,
             chance: Chance::new(start.seed),
@@ -97,7 +101,7 @@ impl<F: Family> Proxy<F> {
             ports: Slots::default(),
             groups: Groups::new(start.seed),
             places: Vec::new(),
-            mrt: Mrt::new(capabilities, start.seed),
+            mrt,
             ssm: Vec::new(),
             restarted: start.restarts > 0,
             settle_at: None,
@@ -121,6 +125,8 @@ impl<F: Family> Proxy<F> {
     /// The interfaces and routes of the start are told.
     pub fn begin(&mut self, now: Tick) {
         if self.restarted {
+            let world = World { links: &self.links, members: &self.groups };
+            self.mrt.begin(now, world);
             let response = self
                 .links
                 .iter()
