@@ -29,6 +29,8 @@ pub struct Config {
     pub route_timeout: Option<Millis>,
     /// Ranges of source-specific groups, in place of 232.0.0.0/8 and ff3x::/32.
     pub ssm_ranges: Vec<IpNet>,
+    /// Sources of source-specific groups, for hosts that cannot name one.
+    pub ssm_maps: Vec<SsmMap>,
     /// The user that the engine runs as.
     pub user: Option<String>,
     /// The directory that the engine is confined to.
@@ -183,6 +185,15 @@ pub struct StaticGroup {
     pub group: IpNet,
     /// The source, or any.
     pub source: Option<IpAddr>,
+}
+
+/// `ssm-map GROUP[/LEN] source SOURCE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SsmMap {
+    /// The groups.
+    pub group: IpNet,
+    /// Their source; several statements give several.
+    pub source: IpAddr,
 }
 
 /// `mgroup from IF group GROUP[/LEN] [source SOURCE]`.

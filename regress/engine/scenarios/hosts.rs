@@ -1,6 +1,7 @@
 //! Hosts of older versions, and hosts that are tracked one by one. RFC 9776, sections 7.3.2 and 6.4;
 //! RFC 9777, sections 8.3.2 and 7.4.
 
+use mcast_proxy::imsg::ctl::Mode;
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::RecordType::{Allow, Block, IsEx, IsIn, ToEx, ToIn};
@@ -18,6 +19,7 @@ scenarios! {
     the_older_mode_ends_with_its_interval
     the_oldest_mode_holds
     older_reports_for_source_specific_groups_have_no_effect
+    configured_sources_serve_hosts_that_name_none
     hosts_are_shown
     a_leave_waits_for_its_queries_by_default
     fast_leave_immediate_takes_the_leave_at_once
@@ -123,6 +125,27 @@ fn older_reports_for_source_specific_groups_have_no_effect<F: Net>(system: Behav
     assert_eq!(router.discarded::<F>("down0", "ssm-older-version"), 4);
     router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1]));
     assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270");
+}
+
+/// RFC 4604, section 2.2.1 has them without effect; where sources are configured they name these.
+fn configured_sources_serve_hosts_that_name_none<F: Net>(system: Behaviour) {
+    let all = sources::<F>(&[1, 2]);
+    let (group, len) = (F::GROUP, F::Addr::LEN * 8);
+    let map = |source| format!("ssm-map {group} source {source}\n");
+    let ranges = format!("ssm-range {group}/{len}\n{}{}", map(all[0]), map(all[1]));
+    let mut router = Router::on(system, &network::<F>(&ranges, "", ""));
+    router.old::<F>(DOWN, 5, F::OLD);
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270 2:270");
+    assert_eq!(router.upstream()[0].filter_mode, Mode::Include);
+    router.report::<F>(DOWN, 5, ToEx, &all[..1]);
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:2 2:270");
+    router.report::<F>(DOWN, 5, IsEx, &[]);
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270 2:270");
+    router.old::<F>(DOWN, 5, 0);
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:2 2:2");
+    router.pass(Millis(2010));
+    assert_eq!(router.state::<F>("down0"), "none");
+    assert_eq!(router.discarded::<F>("down0", "ssm-older-version"), 0);
 }
 
 /// RFC 9776, appendix A.2: who reports is known, since no host suppresses its reports.
