@@ -1,15 +1,17 @@
 //! Whether a configuration makes sense as a whole.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::model::{Config, InterfaceBlock, Mroute, Overrides, Pattern, Role, Rule};
+use super::model::{Config, InterfaceBlock, Mroute, Overrides, Pattern, Role, Rule, StaticGroup};
 use super::parse::{BlockPlaces, Places};
 use super::routes::{Loops, RouteKey, Search, covering};
 use super::source::{Loc, Report};
 use super::value::{ALL_V4, ALL_V6, never_forwarded, show_net, show_time};
 use crate::sys::time::Millis;
+use crate::wire::{V4, V6, default_ssm};
 
 /// Rules of an interface that are compared with those before them.
 const MAX_COMPARED: usize = 4096;
@@ -70,6 +72,35 @@ fn warn_off(
     }
 }
 
+/// Warnings of a membership that brings nothing.
+fn warn_of_join(
+    config: &Config,
+    block: Option<&InterfaceBlock>,
+    name: &Pattern,
+    join: &StaticGroup,
+    (at, report): (Loc, &mut Report),
+) {
+    warn_off(config, block, name, join.group, (at, report));
+    if join.source.is_none() && is_source_specific(config, join.group) {
+        let group = show_net(join.group);
+        report
+            .warn(at, format!("{group} is source-specific: without a 'source' routers ignore it"));
+    }
+}
+
+/// Whether memberships in the groups have to name their sources. RFC 4604.
+fn is_source_specific(config: &Config, groups: IpNet) -> bool {
+    let same = |range: &&IpNet| range.max_prefix_len() == groups.max_prefix_len();
+    let mut own = config.ssm_ranges.iter().filter(same).peekable();
+    if own.peek().is_some() {
+        return own.any(|range| range.contains(&groups));
+    }
+    match groups.addr() {
+        IpAddr::V4(group) => default_ssm::<V4>().contains(group),
+        IpAddr::V6(group) => default_ssm::<V6>().contains(group),
+    }
+}
+
 /// A query's response time fits into its interval. RFC 9776, section 8.3.
 fn check_times(
     own: &Overrides,
@@ -125,7 +156,7 @@ fn check_block(config: &Config, block: &InterfaceBlock, at: &BlockPlaces, report
         }
     }
     for (join, at) in block.static_groups.iter().zip(&at.static_groups) {
-        warn_off(config, Some(block), &block.name, join.group, (*at, report));
+        warn_of_join(config, Some(block), &block.name, join, (*at, report));
     }
     let without_effect = block.threshold > Some(1) && is_on(config, Some(block), ALL_V6);
     if let Some(at) = at.settings.get("threshold").filter(|_| without_effect) {
@@ -198,7 +229,7 @@ fn check_joins(config: &Config, places: &Places, blocks: &Blocks<'_>, report: &m
         if let Err(message) = can_join(&join.from, block) {
             report.error(*at, message);
         }
-        warn_off(config, block, &join.from, join.group.group, (*at, report));
+        warn_of_join(config, block, &join.from, &join.group, (*at, report));
     }
 }
 
