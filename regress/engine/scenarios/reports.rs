@@ -205,6 +205,8 @@ fn a_report_from_elsewhere_is_not_taken<F: Net>(system: Behaviour) {
     assert_eq!(router.state::<F>("down0"), "none");
     let reason = if F::AF == Af::Ip4 { "source-subnet" } else { "source-not-link-local" };
     assert_eq!(router.discarded::<F>("down0", reason), 1);
+    let warned = router.lines.iter().filter(|line| line.contains("not a link-local address"));
+    assert_eq!(warned.count(), usize::from(F::AF == Af::Ip6));
     let words = format!("source {}", F::sources());
     for (all, down) in [("", words.as_str()), ("verify-source-subnet no", ""), ("", "source any")] {
         let mut router = Router::on(system, &network::<F>(all, "", down));
@@ -220,6 +222,7 @@ fn a_report_without_an_address<F: Net>(system: Behaviour) {
     router.record::<F>(DOWN, F::Addr::UNSPECIFIED, ToEx, F::GROUP, &[]);
     let state = if F::AF == Af::Ip4 { "EXCLUDE(270)" } else { "none" };
     assert_eq!(router.state::<F>("down0"), state);
+    assert_eq!(router.lines, Vec::<String>::new());
 }
 
 /// `static-group` has no timer, and counts like a host's wish.

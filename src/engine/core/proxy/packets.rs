@@ -74,6 +74,9 @@ impl<F: Family> Proxy<F> {
         let Some(slot) = self.link_by_index(packet.ifindex).map(|l| l.slot) else { return };
         if let Err(reason) = self.take(now, slot, packet, out) {
             self.discard(now, slot, reason, out);
+            if reason == Discard::SourceNotLinkLocal {
+                self.warn_of_source(now, slot, packet, out);
+            }
         }
     }
 

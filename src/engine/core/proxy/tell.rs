@@ -3,6 +3,7 @@
 use super::{Port, Proxy};
 use crate::engine::core::Action;
 use crate::engine::core::slot::Slot;
+use crate::imsg::{Envelope, Packet};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Address, Af, Discard, Family, Query};
 
@@ -24,8 +25,7 @@ impl<F: Family> Port<F> {
 }
 
 impl<F: Family> Proxy<F> {
-    /// Counts what had no effect. Limits and addresses that are wrong for MLD (RFC 9777, section
-    /// 5.2.14) are told to every log, the other reasons to a verbose one.
+    /// Counts what had no effect. Limits are told to every log, the other reasons to a verbose one.
     pub(super) fn discard(
         &mut self,
         now: Tick,
@@ -37,11 +37,28 @@ impl<F: Family> Proxy<F> {
             return;
         };
         port.counters.discarded(reason);
-        let warns = reason.is_limit() || reason == Discard::SourceNotLinkLocal;
+        let warns = reason.is_limit();
         if port.is_due(now, reason.name(), if warns { WARNING_GAP } else { LINE_GAP }) {
             let (name, n) = (reason.name(), port.counters.discards(reason));
             let line = format!("{}: {}: {name}: {n} without effect so far", link.name, F::AF);
             out.push(if warns { Action::Log(line) } else { Action::Debug(line) });
+        }
+    }
+
+    /// Warns of MLD from an address that it must not come from, which is that of a misconfigured
+    /// host or router; one that has no address yet may report from `::`. RFC 9777, section 5.2.14.
+    pub(super) fn warn_of_source(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        packet: &Packet,
+        out: &mut Vec<Action>,
+    ) {
+        if let Envelope::Ip6 { source, .. } = packet.envelope
+            && !source.is_unspecified()
+        {
+            let line = || format!("MLD from {source} has no effect: not a link-local address");
+            self.tell(now, slot, ("mld-source", WARNING_GAP), line, out);
         }
     }
 
