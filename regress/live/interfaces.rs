@@ -77,6 +77,7 @@ fn interfaces_come_late() {
         let daemon = Daemon::start(&network.router, &text);
         assert_eq!(row(&daemon, "up0")["oper-status"], "absent");
         assert_eq!(row(&daemon, "down1"), Value::Null);
+        assert!(daemon.log().contains("up0: no such interface yet"), "{}", daemon.log());
 
         network.link(1, "down1", &network.receivers[0]);
         wait_up(&daemon, "down1");

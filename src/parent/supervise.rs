@@ -10,6 +10,7 @@ use log::{info, warn};
 use nix::sys::signal::Signal;
 
 use super::Parent;
+use crate::config::model::Pattern;
 use crate::imsg::channel::{Channel, ChannelError, Descriptors};
 use crate::imsg::{Notice, Order, Start};
 use crate::kroute::InterfaceChange;
@@ -294,7 +295,12 @@ impl Parent {
             }
         }
         match self.restarts {
-            0 => info!("ready"),
+            0 => {
+                for Pattern(name) in self.world.absent() {
+                    info!("{name}: no such interface yet; it is taken up when it comes");
+                }
+                info!("ready");
+            }
             n => info!("engine ready again, restart {n}"),
         }
         self.tell_status();

@@ -73,6 +73,13 @@ impl World {
         self.config.resolve(&interface.name).filter(|s| s.role != Role::Disabled)
     }
 
+    /// The interfaces that the configuration names, not by a pattern, and that are not there.
+    pub fn absent(&self) -> impl Iterator<Item = Pattern> {
+        let is_there = |name: &str| self.interfaces.values().any(|i| i.name == name);
+        let names = self.config.names().into_iter();
+        names.filter(move |pattern| !pattern.is_wild() && !is_there(&pattern.0))
+    }
+
     /// Takes a change of the interface table; returns what the engine is to be told, if anything.
     pub fn change(&mut self, change: InterfaceChange) -> Option<InterfaceChange> {
         match change {
