@@ -42,7 +42,7 @@ fn source_of(group: IpNet) -> impl Strategy<Value = IpNet> {
 }
 
 fn overrides() -> impl Strategy<Value = Overrides> {
-    let flags = vec(of(any::<bool>()), 6);
+    let flags = vec(of(any::<bool>()), 7);
     let counts = (of(1_u8..=3), of(1_u8..=2), of(1_u8..=7), of(1_u8..=7), of(1_u8..=7));
     let sizes = (of(1_u32..=4_194_304), of(1_u32..=65_535));
     let times = (
@@ -73,6 +73,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
             querier: words.0,
             forward_non_querier: flags[2],
             fast_leave: words.1,
+            lite_exclude_filter: flags[6],
             require_router_alert: flags[3],
             verify_source_subnet: flags[4],
             max_groups: sizes.0,

@@ -8,7 +8,7 @@ use mcast_proxy::wire::RecordType::{Allow, Block, IsEx, IsIn, ToEx, ToIn};
 use mcast_proxy::wire::{Address, Af};
 
 use super::{NOWHERE, network, plain, sources};
-use crate::router::{DOWN, Net, Router, UP};
+use crate::router::{DOWN, DOWN2, Net, Router, UP};
 
 scenarios! {
     an_older_report_is_a_join_of_everything
@@ -23,6 +23,7 @@ scenarios! {
     hosts_are_shown
     a_leave_waits_for_its_queries_by_default
     fast_leave_immediate_takes_the_leave_at_once
+    without_lists_of_excluded_sources
     fast_leave_yes_knows_the_other_hosts
     fast_leave_yes_knows_who_wants_a_source
     an_untracked_host_is_queried
@@ -182,6 +183,18 @@ fn a_leave_waits_for_its_queries_by_default<F: Net>(system: Behaviour) {
     assert_eq!(router.state::<F>("down0"), "EXCLUDE(1)");
 }
 
+/// RFC 5790, section 4: no source is excluded, and what blocks one has no effect.
+fn without_lists_of_excluded_sources<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("", "", "lite-exclude-filter yes"));
+    router.report::<F>(DOWN, 5, ToEx, &sources::<F>(&[1]));
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270)");
+    router.report::<F>(DOWN, 5, Block, &sources::<F>(&[2]));
+    router.report::<F>(DOWN, 5, IsEx, &sources::<F>(&[1, 2]));
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270)");
+    router.report::<F>(DOWN2, 5, ToEx, &sources::<F>(&[1]));
+    assert_eq!(router.state::<F>("down1"), "EXCLUDE(270) 1:-", "the other link keeps them");
+}
+
 /// For links with one receiver.
 fn fast_leave_immediate_takes_the_leave_at_once<F: Net>(system: Behaviour) {
     let mut router = Router::on(system, &network::<F>("", "", "fast-leave immediate"));
@@ -195,6 +208,10 @@ fn fast_leave_immediate_takes_the_leave_at_once<F: Net>(system: Behaviour) {
     router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1, 2]));
     router.report::<F>(DOWN, 5, Block, &sources::<F>(&[1]));
     assert_eq!(router.state::<F>("down0"), "INCLUDE 2:270");
+    assert!(router.said::<F>(DOWN).is_empty());
+    router.report::<F>(DOWN, 5, ToEx, &sources::<F>(&[2]));
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270) 2:2", "no leave");
+    assert!(!router.said::<F>(DOWN).is_empty(), "a query");
     router.old::<F>(DOWN, 5, F::OLD);
     router.old::<F>(DOWN, 5, 0);
     assert_eq!(router.state::<F>("down0"), "none");
