@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use mcast_proxy::config::model::{
     Config, FastLeave, GroupSet, InterfaceBlock, Mgroup, Mroute, Overrides, Pattern, QuerierMode,
-    Role, Rule, SourceMatch, SourceNet, SsmMap, StaticGroup, WrongVif,
+    Role, Rule, SourceMatch, SourceNet, StaticGroup, WrongVif,
 };
 use mcast_proxy::config::{self, keywords};
 use mcast_proxy::sys::time::Millis;
@@ -42,7 +42,7 @@ fn source_of(group: IpNet) -> impl Strategy<Value = IpNet> {
 }
 
 fn overrides() -> impl Strategy<Value = Overrides> {
-    let flags = vec(of(any::<bool>()), 7);
+    let flags = vec(of(any::<bool>()), 6);
     let counts = (of(1_u8..=3), of(1_u8..=2), of(1_u8..=7), of(1_u8..=7), of(1_u8..=7));
     let sizes = (of(1_u32..=4_194_304), of(1_u32..=65_535));
     let times = (
@@ -73,7 +73,6 @@ fn overrides() -> impl Strategy<Value = Overrides> {
             querier: words.0,
             forward_non_querier: flags[2],
             fast_leave: words.1,
-            lite_exclude_filter: flags[6],
             require_router_alert: flags[3],
             verify_source_subnet: flags[4],
             max_groups: sizes.0,
@@ -82,12 +81,6 @@ fn overrides() -> impl Strategy<Value = Overrides> {
             mrdisc: flags[5],
             mrdisc_interval: times.4.map(Millis),
         }
-    })
-}
-
-fn ssm_map() -> impl Strategy<Value = SsmMap> {
-    group(8..=32).prop_flat_map(|group| {
-        source_of(group).prop_map(move |source| SsmMap { group, source: source.addr() })
     })
 }
 
@@ -180,33 +173,21 @@ fn mroute() -> impl Strategy<Value = Mroute> {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let globals = (
-        of(1_u32..=4_194_304),
-        of(1_000_u32..=86_400_000),
-        distinct(group(8..=32)),
-        distinct(ssm_map()),
-    );
+    let globals = (of(1_u32..=4_194_304), of(1_000_u32..=86_400_000), distinct(group(8..=32)));
     let names = (of("[a-z_][a-z0-9_.-]{0,31}"), of("/[ -~]{0,20}"));
     let blocks = (0..6_usize).prop_flat_map(|n| (0..n).map(block).collect::<Vec<_>>());
     let join = static_group().prop_map(|group| Mgroup { from: Pattern("host0".into()), group });
     (overrides(), globals, names, blocks, distinct(join), vec(mroute(), 0..4)).prop_map(
         |(
             defaults,
-            (max_routes, timeout, ssm_ranges, ssm_maps),
+            (max_routes, timeout, ssm_ranges),
             (user, chroot),
             interfaces,
             mgroups,
             routes,
         )| {
-            let mut config = Config {
-                defaults,
-                max_routes,
-                ssm_ranges,
-                ssm_maps,
-                user,
-                chroot,
-                ..Config::default()
-            };
+            let mut config =
+                Config { defaults, max_routes, ssm_ranges, user, chroot, ..Config::default() };
             config.route_timeout = timeout.map(Millis);
             (config.interfaces, config.mgroups) = (interfaces, mgroups);
             for route in routes {

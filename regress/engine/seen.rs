@@ -10,7 +10,7 @@ use mcast_proxy::imsg::ctl::{HostRow, UpstreamRow};
 use mcast_proxy::imsg::{Packet, Transmit};
 use mcast_proxy::sys::time::Tick;
 use mcast_proxy::wire::{
-    Address, Af, Family, Message, Mrdisc, Query, Receiver, Record, RecordType, Ssm,
+    Address, Af, Family, Message, Mrdisc, Query, Receiver, Record, RecordType,
 };
 
 use crate::router::{Net, Router};
@@ -133,7 +133,7 @@ fn read<F: Net>(transmit: Transmit) -> Vec<String> {
         sources: &[],
         verify_source_subnet: false,
         require_router_alert: true,
-        ssm: Ssm::default(),
+        ssm: &[],
     };
     let (header, message) = F::parse(&packet, &receiver).unwrap();
     assert_eq!((header.source, header.ttl), (source, 1));

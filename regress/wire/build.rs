@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use mcast_proxy::imsg::{Envelope, Packet, Transmit};
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::{
-    Af, Family, Message, Mrdisc, QuerySpec, Receiver, RecordType, ReportBuilder, Sender, Ssm, V4,
-    V6, leave, mrdisc, old_report, parse_ipv4, parse_ipv6, query,
+    Af, Family, Message, Mrdisc, QuerySpec, Receiver, RecordType, ReportBuilder, Sender, V4, V6,
+    leave, mrdisc, old_report, parse_ipv4, parse_ipv6, query,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -195,7 +195,7 @@ fn receiver<F: Family>() -> Receiver<'static, F> {
         sources: &[],
         verify_source_subnet: false,
         require_router_alert: true,
-        ssm: Ssm::default(),
+        ssm: &[],
     }
 }
 

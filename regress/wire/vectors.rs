@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use mcast_proxy::wire::{
     Af, Discard, Family, Header, Kind, Message, Mrdisc, Net, Parsed, Query, Receiver, RecordType,
-    Records, Ssm, V4, V6, default_ssm, parse_ipv4, parse_ipv6,
+    Records, V4, V6, default_ssm, parse_ipv4, parse_ipv6,
 };
 use serde_json::{Map, Value, json};
 
@@ -92,7 +92,7 @@ fn verdict<'a, F: Family>(
         sources: nets(&settings["sources"]).leak(),
         verify_source_subnet: settings["verify_source_subnet"].as_bool().unwrap_or(true),
         require_router_alert: settings["require_router_alert"].as_bool().unwrap_or(false),
-        ssm: Ssm { ranges: ssm.leak(), mapped: &[] },
+        ssm: ssm.leak(),
     };
     match parse(&receiver) {
         Ok((header, message)) => describe(&header, &message),

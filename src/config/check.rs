@@ -21,7 +21,6 @@ pub(super) fn check(config: &Config, places: &Places, report: &mut Report) {
     let blocks = Blocks::new(config);
     check_times(&config.defaults, &places.settings, &config.defaults, report);
     check_duplicates(&config.ssm_ranges, &places.ssm_ranges, "range", report);
-    check_duplicates(&config.ssm_maps, &places.ssm_maps, "source", report);
     for (block, at) in config.interfaces.iter().zip(&places.blocks) {
         check_block(config, block, at, report);
     }

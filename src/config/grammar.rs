@@ -27,12 +27,11 @@ fn word_of(rule: Rule) -> Option<String> {
 pub(super) type Fault = (usize, String);
 
 /// First words of global statements, besides settings.
-const GLOBAL: [&str; 10] = [
+const GLOBAL: [&str; 9] = [
     "mroute",
     "mgroup",
     "max-routes",
     "route-timeout",
-    "ssm-map",
     "ssm-range",
     "user",
     "chroot",

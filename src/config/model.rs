@@ -29,8 +29,6 @@ pub struct Config {
     pub route_timeout: Option<Millis>,
     /// Ranges of source-specific groups, in place of 232.0.0.0/8 and ff3x::/32.
     pub ssm_ranges: Vec<IpNet>,
-    /// Sources of source-specific groups, for hosts that cannot name one.
-    pub ssm_maps: Vec<SsmMap>,
     /// The user that the engine runs as.
     pub user: Option<String>,
     /// The directory that the engine is confined to.
@@ -61,7 +59,6 @@ pub struct Overrides {
     pub querier: Option<QuerierMode>,
     pub forward_non_querier: Option<bool>,
     pub fast_leave: Option<FastLeave>,
-    pub lite_exclude_filter: Option<bool>,
     pub require_router_alert: Option<bool>,
     pub verify_source_subnet: Option<bool>,
     pub max_groups: Option<u32>,
@@ -188,15 +185,6 @@ pub struct StaticGroup {
     pub source: Option<IpAddr>,
 }
 
-/// `ssm-map GROUP[/LEN] source SOURCE`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SsmMap {
-    /// The groups.
-    pub group: IpNet,
-    /// Their source; several statements give several.
-    pub source: IpAddr,
-}
-
 /// `mgroup from IF group GROUP[/LEN] [source SOURCE]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mgroup {
@@ -264,7 +252,6 @@ pub struct Settings {
     pub querier: QuerierMode,
     pub forward_non_querier: bool,
     pub fast_leave: FastLeave,
-    pub lite_exclude_filter: bool,
     pub require_router_alert: bool,
     pub verify_source_subnet: bool,
     pub max_groups: u32,
@@ -375,7 +362,6 @@ impl Settings {
             querier: word!(querier, QuerierMode::Auto),
             forward_non_querier: word!(forward_non_querier, false),
             fast_leave: word!(fast_leave, FastLeave::No),
-            lite_exclude_filter: word!(lite_exclude_filter, false),
             require_router_alert: word!(require_router_alert, false),
             verify_source_subnet: word!(verify_source_subnet, true),
             max_groups: word!(max_groups, 65536),

@@ -26,7 +26,6 @@ pub const MAX_TOTAL: usize = 64 * 1024 * 1024;
 pub(super) struct Places {
     pub(super) settings: HashMap<&'static str, Loc>,
     pub(super) ssm_ranges: Vec<Loc>,
-    pub(super) ssm_maps: Vec<Loc>,
     pub(super) blocks: Vec<BlockPlaces>,
     pub(super) mgroups: Vec<Loc>,
     pub(super) mroutes: Vec<Loc>,
@@ -318,7 +317,6 @@ impl Loader<'_> {
                 }
             }
             Global::SsmRange => self.places.ssm_ranges.push(loc),
-            Global::SsmMap => self.places.ssm_maps.push(loc),
             Global::Mgroup => self.places.mgroups.push(loc),
             Global::Mroute => self.places.mroutes.push(loc),
             Global::Macro { name, words } => {

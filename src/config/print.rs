@@ -53,9 +53,6 @@ pub(super) fn globals(config: &Config) -> Vec<String> {
     for range in &config.ssm_ranges {
         word("ssm-range", Some(show_net(*range)));
     }
-    for map in &config.ssm_maps {
-        word("ssm-map", Some(format!("{} source {}", show_net(map.group), map.source)));
-    }
     word("user", config.user.as_deref().map(always_quote));
     word("chroot", config.chroot.as_deref().map(always_quote));
     lines

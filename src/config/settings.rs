@@ -60,7 +60,6 @@ settings! {
     "querier" querier WORDS,
     "forward-non-querier" forward_non_querier WORDS,
     "fast-leave" fast_leave WORDS,
-    "lite-exclude-filter" lite_exclude_filter WORDS,
     "require-router-alert" require_router_alert WORDS,
     "verify-source-subnet" verify_source_subnet WORDS,
     "max-groups" max_groups GROUPS,

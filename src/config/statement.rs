@@ -10,7 +10,7 @@ use pest::iterators::Pair;
 use super::grammar::{Fault, Rule};
 use super::model::{
     Config, GroupSet, InterfaceBlock, Mgroup, Mroute, Overrides, Role, Rule as Filter, SourceMatch,
-    SourceNet, SsmMap, StaticGroup,
+    SourceNet, StaticGroup,
 };
 use super::routes::{check_groups, check_mroute, covering};
 use super::settings::{OCTET, ROUTE_TIME, ROUTES, setting};
@@ -24,7 +24,6 @@ pub(super) enum Global {
     /// A word with one value, and whether it had none before.
     Setting(&'static str, bool),
     SsmRange,
-    SsmMap,
     Mgroup,
     Mroute,
     Macro {
@@ -114,10 +113,6 @@ pub(super) fn read_global(
         Rule::ssm_range => {
             config.ssm_ranges.push(read(&last(inner)?, parse_group)?);
             Global::SsmRange
-        }
-        Rule::ssm_map => {
-            config.ssm_maps.push(read_ssm_map(inner, at)?);
-            Global::SsmMap
         }
         Rule::max_routes => {
             let old = config.max_routes.replace(read_value(inner, ROUTES)?);
@@ -295,20 +290,6 @@ fn read_filter(mut inner: Pairs<'_>) -> Result<Filter, Fault> {
     let (_, group) = clauses.need_group(at)?;
     let allow = word.is_some_and(|w| w.as_rule() == Rule::k_allow);
     Ok(Filter { allow, group, source: clauses.source_for(group)? })
-}
-
-fn read_ssm_map(mut inner: Pairs<'_>, at: usize) -> Result<SsmMap, Fault> {
-    let (Some(groups), Some(host)) = (inner.nth(1), inner.next()) else {
-        return Err((at, "a group and a source are missing".into()));
-    };
-    let group = read(&groups, parse_group)?;
-    let value = last(host.into_inner())?;
-    let source = read(&value, parse_address)?;
-    check_family(group, source.into()).map_err(|m| (start(&value), m))?;
-    match read(&value, parse_source)? {
-        Some(_) => Ok(SsmMap { group, source }),
-        None => Err((start(&value), format!("'{source}' is no source"))),
-    }
 }
 
 fn read_static_group(inner: Pairs<'_>) -> Result<StaticGroup, Fault> {

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Discard, Family, Ssm};
+use super::{Discard, Family, Net};
 use crate::sys::time::Millis;
 
 /// A received, valid message.
@@ -149,8 +149,8 @@ pub struct Records<'a, F: Family> {
     pub(super) bytes: &'a [u8],
     /// Records left.
     pub(super) left: u16,
-    /// Groups that no EXCLUDE record is taken for.
-    pub(super) ssm: Ssm<'a, F>,
+    /// Ranges of groups that no EXCLUDE record is taken for.
+    pub(super) ssm: &'a [Net<F>],
 }
 
 /// A list of source addresses.

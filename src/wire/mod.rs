@@ -46,30 +46,6 @@ pub struct Receiver<'a, F: Family> {
     pub verify_source_subnet: bool,
     /// Router Alert is required of IGMP too.
     pub require_router_alert: bool,
-    /// Source-specific groups.
-    pub ssm: Ssm<'a, F>,
-}
-
-/// Source-specific groups, in which a membership names its sources. RFC 4607.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ssm<'a, F: Family> {
-    /// Their ranges.
-    pub ranges: &'a [Net<F>],
-    /// Those among them for which sources are configured: any membership is taken.
-    pub mapped: &'a [Net<F>],
-}
-
-impl<F: Family> Default for Ssm<'_, F> {
-    fn default() -> Self {
-        Self { ranges: &[], mapped: &[] }
-    }
-}
-
-impl<F: Family> Ssm<'_, F> {
-    /// Whether a membership in the group that names no source is refused.
-    #[must_use]
-    pub fn refuses(&self, group: F::Addr) -> bool {
-        let within = |nets: &[Net<F>]| nets.iter().any(|net| net.contains(group));
-        within(self.ranges) && !within(self.mapped)
-    }
+    /// Ranges of source-specific groups.
+    pub ssm: &'a [Net<F>],
 }

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use super::layout::{QUERY_TAIL, RECORD_HEAD, REPORT_HEAD, Type};
 use super::{
-    Address, Af, Discard, Family, GroupScope, Header, Kind, Message, Mrdisc, Query, Receiver,
-    Record, RecordType, Records, Skipped, Sources, Ssm, decode8, decode16,
+    Address, Af, Discard, Family, GroupScope, Header, Kind, Message, Mrdisc, Net, Query, Receiver,
+    Record, RecordType, Records, Skipped, Sources, decode8, decode16,
 };
 use crate::sys::time::Millis;
 
@@ -123,7 +123,7 @@ fn max_response<F: Family>(version: u8, head: &[u8]) -> Millis {
     }
 }
 
-fn records<'a, F: Family>(bytes: &'a [u8], ssm: Ssm<'a, F>) -> Result<Records<'a, F>, Discard> {
+fn records<'a, F: Family>(bytes: &'a [u8], ssm: &'a [Net<F>]) -> Result<Records<'a, F>, Discard> {
     let (head, bytes) = bytes.split_first_chunk::<REPORT_HEAD>().ok_or(Discard::Length)?;
     let [_, _, _, _, _, _, m0, m1] = *head;
     let left = u16::from_be_bytes([m0, m1]);
@@ -170,7 +170,8 @@ fn check_older<F: Family>(
     receiver: &Receiver<'_, F>,
 ) -> Result<(), Discard> {
     check_source(source, receiver)?;
-    if receiver.ssm.refuses(group) { Err(Discard::SsmOlderVersion) } else { Ok(()) }
+    let ssm = receiver.ssm.iter().any(|net| net.contains(group));
+    if ssm { Err(Discard::SsmOlderVersion) } else { Ok(()) }
 }
 
 /// A record whose lengths fit, unchecked otherwise.
@@ -192,13 +193,13 @@ impl<'a, F: Family> Whole<'a, F> {
         Some((Self { record_type: *record_type, group, sources }, rest))
     }
 
-    fn check(self, ssm: Ssm<'_, F>) -> Result<Record<'a, F>, Skipped<F>> {
+    fn check(self, ssm: &[Net<F>]) -> Result<Record<'a, F>, Skipped<F>> {
         let Self { record_type, group, sources } = self;
         let skipped = |reason| Skipped { reason, group, record_type };
         let kind = RecordType::of(record_type).ok_or_else(|| skipped(Discard::RecordType))?;
         check_group(group).map_err(skipped)?;
         let exclude = matches!(kind, RecordType::IsEx | RecordType::ToEx);
-        if exclude && ssm.refuses(group) {
+        if exclude && ssm.iter().any(|net| net.contains(group)) {
             return Err(skipped(Discard::SsmOlderVersion));
         }
         if !sources.is_empty() && sources.iter().next().is_none() {

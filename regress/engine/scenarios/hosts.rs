@@ -1,14 +1,13 @@
 //! Hosts of older versions, and hosts that are tracked one by one. RFC 9776, sections 7.3.2 and 6.4;
 //! RFC 9777, sections 8.3.2 and 7.4.
 
-use mcast_proxy::imsg::ctl::Mode;
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::RecordType::{Allow, Block, IsEx, IsIn, ToEx, ToIn};
 use mcast_proxy::wire::{Address, Af};
 
 use super::{NOWHERE, network, plain, sources};
-use crate::router::{DOWN, DOWN2, Net, Router, UP};
+use crate::router::{DOWN, Net, Router, UP};
 
 scenarios! {
     an_older_report_is_a_join_of_everything
@@ -19,11 +18,9 @@ scenarios! {
     the_older_mode_ends_with_its_interval
     the_oldest_mode_holds
     older_reports_for_source_specific_groups_have_no_effect
-    configured_sources_serve_hosts_that_name_none
     hosts_are_shown
     a_leave_waits_for_its_queries_by_default
     fast_leave_immediate_takes_the_leave_at_once
-    without_lists_of_excluded_sources
     fast_leave_yes_knows_the_other_hosts
     fast_leave_yes_knows_who_wants_a_source
     an_untracked_host_is_queried
@@ -128,27 +125,6 @@ fn older_reports_for_source_specific_groups_have_no_effect<F: Net>(system: Behav
     assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270");
 }
 
-/// RFC 4604, section 2.2.1 has them without effect; where sources are configured they name these.
-fn configured_sources_serve_hosts_that_name_none<F: Net>(system: Behaviour) {
-    let all = sources::<F>(&[1, 2]);
-    let (group, len) = (F::GROUP, F::Addr::LEN * 8);
-    let map = |source| format!("ssm-map {group} source {source}\n");
-    let ranges = format!("ssm-range {group}/{len}\n{}{}", map(all[0]), map(all[1]));
-    let mut router = Router::on(system, &network::<F>(&ranges, "", ""));
-    router.old::<F>(DOWN, 5, F::OLD);
-    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270 2:270");
-    assert_eq!(router.upstream()[0].filter_mode, Mode::Include);
-    router.report::<F>(DOWN, 5, ToEx, &all[..1]);
-    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:2 2:270");
-    router.report::<F>(DOWN, 5, IsEx, &[]);
-    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270 2:270");
-    router.old::<F>(DOWN, 5, 0);
-    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:2 2:2");
-    router.pass(Millis(2010));
-    assert_eq!(router.state::<F>("down0"), "none");
-    assert_eq!(router.discarded::<F>("down0", "ssm-older-version"), 0);
-}
-
 /// RFC 9776, appendix A.2: who reports is known, since no host suppresses its reports.
 fn hosts_are_shown<F: Net>(system: Behaviour) {
     let mut router = Router::on(system, &plain::<F>());
@@ -183,18 +159,6 @@ fn a_leave_waits_for_its_queries_by_default<F: Net>(system: Behaviour) {
     assert_eq!(router.state::<F>("down0"), "EXCLUDE(1)");
 }
 
-/// RFC 5790, section 4: no source is excluded, and what blocks one has no effect.
-fn without_lists_of_excluded_sources<F: Net>(system: Behaviour) {
-    let mut router = Router::on(system, &network::<F>("", "", "lite-exclude-filter yes"));
-    router.report::<F>(DOWN, 5, ToEx, &sources::<F>(&[1]));
-    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270)");
-    router.report::<F>(DOWN, 5, Block, &sources::<F>(&[2]));
-    router.report::<F>(DOWN, 5, IsEx, &sources::<F>(&[1, 2]));
-    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270)");
-    router.report::<F>(DOWN2, 5, ToEx, &sources::<F>(&[1]));
-    assert_eq!(router.state::<F>("down1"), "EXCLUDE(270) 1:-", "the other link keeps them");
-}
-
 /// For links with one receiver.
 fn fast_leave_immediate_takes_the_leave_at_once<F: Net>(system: Behaviour) {
     let mut router = Router::on(system, &network::<F>("", "", "fast-leave immediate"));
@@ -208,10 +172,6 @@ fn fast_leave_immediate_takes_the_leave_at_once<F: Net>(system: Behaviour) {
     router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1, 2]));
     router.report::<F>(DOWN, 5, Block, &sources::<F>(&[1]));
     assert_eq!(router.state::<F>("down0"), "INCLUDE 2:270");
-    assert!(router.said::<F>(DOWN).is_empty());
-    router.report::<F>(DOWN, 5, ToEx, &sources::<F>(&[2]));
-    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270) 2:2", "no leave");
-    assert!(!router.said::<F>(DOWN).is_empty(), "a query");
     router.old::<F>(DOWN, 5, F::OLD);
     router.old::<F>(DOWN, 5, 0);
     assert_eq!(router.state::<F>("down0"), "none");

@@ -51,7 +51,7 @@ impl Heard {
             sources: &[],
             verify_source_subnet: false,
             require_router_alert: true,
-            ssm: mcast_proxy::wire::Ssm::default(),
+            ssm: &[],
         };
         let (_, message) = F::parse(&packet, &receiver).expect("a message that others can read");
         let (_, claims) = self.links.entry((F::AF, *ifindex)).or_default();

@@ -4,7 +4,7 @@ use mcast_proxy::imsg::Packet;
 use mcast_proxy::wire::RecordType::{self, Allow, Block, IsIn};
 use mcast_proxy::wire::{
     Address, Family, GroupScope, Message, Query, Receiver, Record, Records, ReportBuilder, Sender,
-    Ssm, default_ssm,
+    default_ssm,
 };
 
 const LONGEST: usize = 65_000;
@@ -16,15 +16,14 @@ pub fn receiver<F: Family>() -> Receiver<'static, F> {
         sources: &[],
         verify_source_subnet: false,
         require_router_alert: false,
-        ssm: Ssm::default(),
+        ssm: &[],
     }
 }
 
 /// Parses the packet and checks what comes of it.
 pub fn check<F: Family>(packet: &Packet) {
-    let ranges = [default_ssm::<F>()];
-    let ssm = Ssm { ranges: &ranges, mapped: &[] };
-    for receiver in [receiver(), Receiver { ssm, ..receiver() }] {
+    let ssm = [default_ssm::<F>()];
+    for receiver in [receiver(), Receiver { ssm: &ssm, ..receiver() }] {
         let Ok((_, message)) = F::parse(packet, &receiver) else { continue };
         match message {
             Message::Query(query) => check_query(&query),

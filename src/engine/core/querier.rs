@@ -136,7 +136,6 @@ impl<F: Family> Querier<F> {
                 Af::Ip6 => self.version(now) + 1,
             },
             fast_leave: self.settings.fast_leave,
-            lite_exclude_filter: self.settings.lite_exclude_filter,
             max_groups: self.settings.max_groups,
             max_sources: self.settings.max_sources,
         }

@@ -46,8 +46,6 @@ pub struct Rules {
     pub version: u8,
     /// What a leave does.
     pub fast_leave: FastLeave,
-    /// Excluded sources are not kept.
-    pub lite_exclude_filter: bool,
     /// Groups of the link at most.
     pub max_groups: u32,
     /// Sources of a group at most.

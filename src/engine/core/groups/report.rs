@@ -57,7 +57,7 @@ impl<F: Family> Groups<F> {
             // RFC 9776, section 7.3.1: an IGMPv1 router ignores leaves.
             return;
         }
-        let Some((kind, list)) = self.translate(now, found, rules, said, list) else { return };
+        let Some((kind, list)) = self.translate(now, found, said, list) else { return };
         let creates = match kind {
             RecordType::IsEx | RecordType::ToEx => true,
             RecordType::IsIn | RecordType::ToIn | RecordType::Allow => !list.is_empty(),
@@ -92,8 +92,7 @@ impl<F: Family> Groups<F> {
         if outcome.changed {
             self.mark(group);
         }
-        let leaves = kind != RecordType::ToEx;
-        self.after(now, member, rules, (reporter, leaves), outcome);
+        self.after(now, member, rules, reporter, outcome);
         self.tell(slot, group, was, self.members[member].is_dynamic());
         self.tidy(now, member);
     }
@@ -146,29 +145,22 @@ impl<F: Family> Groups<F> {
         self.refused.push((slot, reason));
     }
 
-    /// What the report means in the group's compatibility mode, and without lists of excluded
-    /// sources where the link has none (RFC 5790, section 4); `None` where it is ignored.
+    /// What the report means in the group's compatibility mode; `None` where it is ignored.
     fn translate<'a>(
         &self,
         now: Tick,
         member: Option<u32>,
-        rules: &Rules,
         said: Said,
         list: &'a [F::Addr],
     ) -> Option<(RecordType, &'a [F::Addr])> {
         let mode = member.map_or(3, |m| self.version(now, m));
-        let is_lite = rules.lite_exclude_filter;
-        let excludes = member.is_some_and(|m| self.members[m].mode == Mode::Exclude);
         match (said, mode) {
             (Said::ReportV1 | Said::ReportV2, _) => Some((RecordType::IsEx, &[])),
             (Said::Leave, 1) => None,
             (Said::Leave, _) => Some((RecordType::ToIn, &[])),
             (Said::Record(RecordType::Block), 1 | 2) => None,
             (Said::Record(RecordType::ToIn), 1) => None,
-            (Said::Record(RecordType::Block), _) if is_lite && excludes => None,
-            (Said::Record(kind @ (RecordType::IsEx | RecordType::ToEx)), mode)
-                if is_lite || mode < 3 =>
-            {
+            (Said::Record(kind @ (RecordType::IsEx | RecordType::ToEx)), 1 | 2) => {
                 Some((kind, &[]))
             }
             (Said::Record(kind), _) => Some((kind, list)),
@@ -246,14 +238,14 @@ impl<F: Family> Groups<F> {
         now: Tick,
         member: u32,
         rules: &Rules,
-        (reporter, leaves): (F::Addr, bool),
+        reporter: F::Addr,
         mut outcome: Outcome<F::Addr>,
     ) {
         if !rules.is_querier || !outcome.query_group && outcome.query_sources.is_empty() {
             return;
         }
         let tracked = self.is_tracked(now, member, rules);
-        if !tracked && (rules.fast_leave != FastLeave::Immediate || !leaves) {
+        if !tracked && rules.fast_leave != FastLeave::Immediate {
             return self.ask(now, member, rules, outcome.query_group, &outcome.query_sources);
         }
         if tracked {

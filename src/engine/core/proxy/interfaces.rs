@@ -94,7 +94,7 @@ impl<F: Family> Proxy<F> {
             return;
         };
         let Some(link) = self.links.get(slot) else { return };
-        let reception = Arc::new(Reception::new(link, &self.ssm, &self.ssm_maps));
+        let reception = Arc::new(Reception::new(link, &self.ssm));
         self.ports.insert(|slot| Port {
             slot,
             querier: Querier::new(Arc::clone(&settings)),
@@ -221,7 +221,7 @@ impl<F: Family> Proxy<F> {
         let (Some(link), Some(port)) = (self.links.get_mut(slot), self.ports.get_mut(slot)) else {
             return;
         };
-        port.reception = Arc::new(Reception::new(link, &self.ssm, &self.ssm_maps));
+        port.reception = Arc::new(Reception::new(link, &self.ssm));
         let ready = link.forwards() && link.source_address().is_some();
         if ready && link.role() == Role::Downstream {
             let delay = if many { Millis(self.chance.below(START_SPREAD)) } else { Millis(0) };

@@ -23,7 +23,7 @@ use super::mrdisc::{Announced, Mrdisc};
 use super::mrt::{Limits, Mrt, World};
 use super::querier::{Querier, RESTART_RESPONSE};
 use super::slot::{Slot, Slots};
-use crate::config::model::{self, Config, MAX_ROUTES, ROUTE_TIMEOUT};
+use crate::config::model::{Config, MAX_ROUTES, ROUTE_TIMEOUT};
 use crate::imsg::Start;
 use crate::imsg::ctl::{Event, EventKind};
 use crate::kroute::{Route, RouteCount, RouteKey, Upcall};
@@ -32,13 +32,6 @@ use crate::wire::{Address, Family, Net, default_ssm};
 
 /// Time after the first response interval of a restarted engine in which reports still arrive.
 const SETTLE_SLACK: Millis = Millis(500);
-
-/// The source of memberships in source-specific groups that name none.
-#[derive(Clone, Copy, Debug)]
-struct SsmMap<F: Family> {
-    groups: Net<F>,
-    source: F::Addr,
-}
 
 /// What a link has besides what forwarding sees of it.
 #[derive(Debug)]
@@ -86,7 +79,6 @@ pub struct Proxy<F: Family> {
     places: Vec<Place<F::Addr>>,
     mrt: Mrt<F>,
     ssm: Vec<Net<F>>,
-    ssm_maps: Vec<SsmMap<F>>,
     /// This engine follows one that died: its routes are kept until members had time to answer.
     restarted: bool,
     settle_at: Option<Tick>,
@@ -111,7 +103,6 @@ impl<F: Family> Proxy<F> {
             places: Vec::new(),
             mrt,
             ssm: Vec::new(),
-            ssm_maps: Vec::new(),
             restarted: start.restarts > 0,
             settle_at: None,
         }
@@ -123,10 +114,6 @@ impl<F: Family> Proxy<F> {
         if self.ssm.is_empty() {
             self.ssm.push(default_ssm());
         }
-        let map = |map: &model::SsmMap| {
-            Some(SsmMap { groups: F::net(map.group)?, source: F::Addr::from_ip(map.source)? })
-        };
-        self.ssm_maps = config.ssm_maps.iter().filter_map(map).collect();
         let limits = Limits {
             max_routes: config.max_routes.unwrap_or(MAX_ROUTES),
             route_timeout: config.route_timeout.unwrap_or(ROUTE_TIMEOUT),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Proxy, SsmMap};
+use super::Proxy;
 use crate::config::model::{Role, SourceNet};
 use crate::engine::core::Action;
 use crate::engine::core::groups::{Place, Said, admits};
@@ -12,7 +12,7 @@ use crate::imsg::Packet;
 use crate::sys::time::Tick;
 use crate::wire::{
     Address, Af, Discard, Family, Header, Message, Net, Query, Receiver, Record, RecordType,
-    Records, Ssm,
+    Records,
 };
 
 /// Messages that one link may send us in a second.
@@ -26,7 +26,6 @@ pub(super) struct Reception<F: Family> {
     addresses: Vec<Net<F>>,
     sources: Vec<Net<F>>,
     ssm: Vec<Net<F>>,
-    mapped: Vec<Net<F>>,
     verify_source_subnet: bool,
     require_router_alert: bool,
 }
@@ -34,7 +33,7 @@ pub(super) struct Reception<F: Family> {
 impl<F: Family> Reception<F> {
     /// On an upstream our own kernel's reports are listened to, since a leave of its may name a
     /// group that we still want: there no address counts as ours.
-    pub(super) fn new(link: &Link<F>, ssm: &[Net<F>], maps: &[SsmMap<F>]) -> Self {
+    pub(super) fn new(link: &Link<F>, ssm: &[Net<F>]) -> Self {
         let downstream = link.role() == Role::Downstream;
         Self {
             addresses: if downstream { link.addresses.clone() } else { Vec::new() },
@@ -49,7 +48,6 @@ impl<F: Family> Reception<F> {
                 .chain(link.peers.iter().copied())
                 .collect(),
             ssm: ssm.to_vec(),
-            mapped: maps.iter().map(|map| map.groups).collect(),
             verify_source_subnet: downstream
                 && link.settings.verify_source_subnet
                 && !link.any_source(),
@@ -63,7 +61,7 @@ impl<F: Family> Reception<F> {
             sources: &self.sources,
             verify_source_subnet: self.verify_source_subnet,
             require_router_alert: self.require_router_alert,
-            ssm: Ssm { ranges: &self.ssm, mapped: &self.mapped },
+            ssm: &self.ssm,
         }
     }
 }
@@ -274,45 +272,7 @@ impl<F: Family> Proxy<F> {
         if rules.version < 3 && self.ssm.iter().any(|net| net.contains(group)) {
             return Err(Discard::SsmOlderVersion);
         }
-        let mapped;
-        let (said, list) = match names_no_source(said).filter(|_| self.is_mapped(group)) {
-            Some((kind, wants)) => {
-                mapped = if wants { self.mapped_sources(group, list) } else { Vec::new() };
-                (Said::Record(kind), mapped.as_slice())
-            }
-            None => (said, list),
-        };
         self.groups.report(now, slot, &rules, reporter, place, (said, list));
         Ok(())
-    }
-
-    fn is_mapped(&self, group: F::Addr) -> bool {
-        self.ssm_maps.iter().any(|map| map.groups.contains(group))
-            && self.ssm.iter().any(|net| net.contains(group))
-    }
-
-    /// The configured sources of a source-specific group, without those that are excluded.
-    fn mapped_sources(&self, group: F::Addr, excluded: &[F::Addr]) -> Vec<F::Addr> {
-        let maps = self.ssm_maps.iter().filter(|map| map.groups.contains(group));
-        let sources = maps.map(|map| map.source).filter(|s| excluded.binary_search(s).is_err());
-        let mut sources: Vec<F::Addr> = sources.collect();
-        sources.sort_unstable();
-        sources.dedup();
-        sources
-    }
-}
-
-/// What takes the place of a membership that names no source, where sources are configured: the
-/// record with these sources, or with none.
-const fn names_no_source(said: Said) -> Option<(RecordType, bool)> {
-    match said {
-        Said::Record(RecordType::IsEx) | Said::ReportV1 | Said::ReportV2 => {
-            Some((RecordType::IsIn, true))
-        }
-        Said::Record(RecordType::ToEx) => Some((RecordType::ToIn, true)),
-        Said::Leave => Some((RecordType::ToIn, false)),
-        Said::Record(
-            RecordType::IsIn | RecordType::ToIn | RecordType::Allow | RecordType::Block,
-        ) => None,
     }
 }

@@ -13,7 +13,7 @@ use crate::imsg::ctl::Mode;
 use crate::imsg::{Envelope, Packet, Transmit};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{
-    Af, Family, Message, QuerySpec, Receiver, RecordType, Sender, Ssm, V4, V6, default_ssm, query,
+    Af, Family, Message, QuerySpec, Receiver, RecordType, Sender, V4, V6, default_ssm, query,
 };
 
 /// A family with addresses for tests.
@@ -203,7 +203,7 @@ fn receiver<F: Family>() -> Receiver<'static, F> {
         sources: &[],
         verify_source_subnet: false,
         require_router_alert: true,
-        ssm: Ssm::default(),
+        ssm: &[],
     }
 }
 
