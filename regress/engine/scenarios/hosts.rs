@@ -172,6 +172,10 @@ fn fast_leave_immediate_takes_the_leave_at_once<F: Net>(system: Behaviour) {
     router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1, 2]));
     router.report::<F>(DOWN, 5, Block, &sources::<F>(&[1]));
     assert_eq!(router.state::<F>("down0"), "INCLUDE 2:270");
+    assert!(router.said::<F>(DOWN).is_empty());
+    router.report::<F>(DOWN, 5, ToEx, &sources::<F>(&[2]));
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270) 2:2", "no leave");
+    assert!(!router.said::<F>(DOWN).is_empty(), "a query");
     router.old::<F>(DOWN, 5, F::OLD);
     router.old::<F>(DOWN, 5, 0);
     assert_eq!(router.state::<F>("down0"), "none");

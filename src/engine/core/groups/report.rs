@@ -92,7 +92,8 @@ impl<F: Family> Groups<F> {
         if outcome.changed {
             self.mark(group);
         }
-        self.after(now, member, rules, reporter, outcome);
+        let leaves = kind != RecordType::ToEx;
+        self.after(now, member, rules, (reporter, leaves), outcome);
         self.tell(slot, group, was, self.members[member].is_dynamic());
         self.tidy(now, member);
     }
@@ -238,14 +239,14 @@ impl<F: Family> Groups<F> {
         now: Tick,
         member: u32,
         rules: &Rules,
-        reporter: F::Addr,
+        (reporter, leaves): (F::Addr, bool),
         mut outcome: Outcome<F::Addr>,
     ) {
         if !rules.is_querier || !outcome.query_group && outcome.query_sources.is_empty() {
             return;
         }
         let tracked = self.is_tracked(now, member, rules);
-        if !tracked && rules.fast_leave != FastLeave::Immediate {
+        if !tracked && (rules.fast_leave != FastLeave::Immediate || !leaves) {
             return self.ask(now, member, rules, outcome.query_group, &outcome.query_sources);
         }
         if tracked {
