@@ -238,3 +238,22 @@ pub(super) fn receive(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `setsockopt` on a kernel without the option: ip(7); a refusal for another reason keeps its
+    /// call.
+    #[test]
+    fn what_the_kernel_lacks_is_named() {
+        let option = "multicast routing (CONFIG_IPV6_MROUTE)";
+        let told = |number| {
+            lacks(Af::Ip6, option, "route multicast")(io::Error::from_raw_os_error(number))
+        };
+        let missing = "ipv6: the kernel lacks multicast routing (CONFIG_IPV6_MROUTE)";
+        assert_eq!(told(libc::ENOPROTOOPT).to_string(), missing);
+        assert_eq!(told(libc::EOPNOTSUPP).to_string(), missing);
+        assert!(matches!(told(libc::EPERM), Error::System { call: "route multicast", .. }));
+    }
+}
