@@ -105,6 +105,8 @@ fn what_the_file_refuses_is_refused_at_run_time() {
     };
     wide.group.group = "226.0.0.0/19".parse().unwrap();
     assert_eq!(refused(&Statement::Join(wide)), "226.0.0.0/19 is more than 4096 groups");
+    let specific = join("mgroup from up group 232.0.0.1");
+    assert_eq!(refused(&specific), "232.0.0.1 is source-specific, and needs a source");
     let mut now = config(BASE);
     now.add(&join("mgroup from up group 226.0.0.1")).unwrap();
     let twice = now.add(&join("mgroup from up group 226.0.0.1")).unwrap_err();

@@ -80,15 +80,19 @@ fn warn_of_join(
     (at, report): (Loc, &mut Report),
 ) {
     warn_off(config, block, name, join.group, (at, report));
-    if join.source.is_none() && is_source_specific(config, join.group) {
+    if lacks_source(config, join) {
         let group = show_net(join.group);
-        report
-            .warn(at, format!("{group} is source-specific: without a 'source' routers ignore it"));
+        report.warn(at, format!("no effect: {group} is source-specific, and needs a 'source'"));
     }
 }
 
-/// Whether memberships in the groups have to name their sources. RFC 4604.
-fn is_source_specific(config: &Config, groups: IpNet) -> bool {
+/// Whether memberships in the groups have to name their sources, and this one does not. RFC 4604,
+/// section 2.
+pub(super) fn lacks_source(config: &Config, join: &StaticGroup) -> bool {
+    let groups = join.group;
+    if join.source.is_some() {
+        return false;
+    }
     let same = |range: &&IpNet| range.max_prefix_len() == groups.max_prefix_len();
     let mut own = config.ssm_ranges.iter().filter(same).peekable();
     if own.peek().is_some() {

@@ -1,9 +1,9 @@
 //! Statements that come and go at run time, and what a reload makes of them.
 
-use super::check::{Blocks, can_join, loop_message};
+use super::check::{Blocks, can_join, lacks_source, loop_message};
 use super::model::{Config, InterfaceBlock, Mgroup, Mroute, Role, Statement};
 use super::routes::{Loops, RouteKey, Search, check_mroute};
-use super::value::{check_family, check_joined};
+use super::value::{check_family, check_joined, show_net};
 
 impl Config {
     /// Adds a statement, by the rules of the file. A static route with the incoming interface,
@@ -71,6 +71,10 @@ impl Config {
         check_joined(join.group.group)?;
         if let Some(source) = join.group.source {
             check_family(join.group.group, source.into())?;
+        }
+        if lacks_source(self, &join.group) {
+            let group = show_net(join.group.group);
+            return Err(format!("{group} is source-specific, and needs a source"));
         }
         let block = Blocks::new(self).of(&join.from).cloned();
         let Some(block) = block.filter(|b| b.role == Role::Downstream) else {

@@ -18,6 +18,8 @@ scenarios! {
     the_older_mode_ends_with_its_interval
     the_oldest_mode_holds
     older_reports_for_source_specific_groups_have_no_effect
+    configured_source_specific_memberships_name_their_sources
+    a_new_source_specific_range_ends_what_excludes
     hosts_are_shown
     a_leave_waits_for_its_queries_by_default
     fast_leave_immediate_takes_the_leave_at_once
@@ -123,6 +125,40 @@ fn older_reports_for_source_specific_groups_have_no_effect<F: Net>(system: Behav
     assert_eq!(router.discarded::<F>("down0", "ssm-older-version"), 4);
     router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1]));
     assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270");
+}
+
+/// RFC 4604, section 2: configured memberships have to name their sources like any other.
+fn configured_source_specific_memberships_name_their_sources<F: Net>(system: Behaviour) {
+    let ranges = format!("ssm-range {}/{}", F::GROUP, F::Addr::LEN * 8);
+    let join = format!("mgroup from up0 group {}\n", F::GROUP);
+    let down = format!("static-group {}", F::GROUP);
+    let text = network::<F>(&ranges, "", &down) + &join;
+    let mut router = Router::on(system, &text);
+    assert_eq!(router.state::<F>("down0"), "none");
+    assert_eq!(router.wanted::<F>("up0"), "none");
+    let down = format!("static-group {}; static-group {0} source {}", F::GROUP, F::source(1));
+    router.reload(&(network::<F>(&ranges, "", &down) + &join));
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:-");
+    assert_eq!(router.wanted::<F>("up0"), "INCLUDE 1");
+    router.reload(&(network::<F>("", "", &down) + &join));
+    assert_eq!(router.wanted::<F>("up0"), "EXCLUDE");
+}
+
+/// RFC 4604, section 2.2.1: from the moment on that a group is source-specific.
+fn a_new_source_specific_range_ends_what_excludes<F: Net>(system: Behaviour) {
+    let ranges = format!("ssm-range {}/{}", F::GROUP, F::Addr::LEN * 8);
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.report::<F>(DOWN, 6, Allow, &sources::<F>(&[1]));
+    router.reload(&network::<F>(&ranges, "", ""));
+    router.pass(Millis(1000));
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:269");
+    assert_eq!(router.wanted::<F>("up0"), "INCLUDE 1");
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    assert_eq!(router.discarded::<F>("down0", "ssm-older-version"), 1);
+    router.reload(&plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    assert_eq!(router.wanted::<F>("up0"), "EXCLUDE");
 }
 
 /// RFC 9776, appendix A.2: who reports is known, since no host suppresses its reports.

@@ -343,6 +343,18 @@ impl<F: Family> Groups<F> {
         }
     }
 
+    /// Has the group timers run out in the groups that `which` names, and forgets who wanted them so.
+    pub fn end_exclude(&mut self, now: Tick, which: impl Fn(F::Addr) -> bool) {
+        for member in 0..self.members.extent() {
+            let Some(record) = self.members.at(member) else { return };
+            if !record.is_free() && record.mode == Mode::Exclude && which(record.group) {
+                self.members[member].group_timer = Some(Deadline::after(now, Millis(0)));
+                self.forget_hosts(member, |h| h.mode == Mode::Include);
+                self.tidy(now, member);
+            }
+        }
+    }
+
     /// Sets what `static-group` holds for the group on the link.
     pub fn set_fixed(
         &mut self,

@@ -22,7 +22,7 @@ use crate::imsg::Order;
 use crate::imsg::ctl::EventKind;
 use crate::kroute::Interface;
 use crate::sys::time::{Millis, Tick};
-use crate::wire::{Address, Af, Family, Net};
+use crate::wire::{Address, Af, Family, Net, default_ssm};
 
 /// Routers that start together do not query together: the first query waits up to this.
 const START_SPREAD: u32 = 1000;
@@ -38,6 +38,7 @@ impl<F: Family> Proxy<F> {
         table: &BTreeMap<u32, Interface>,
         out: &mut Vec<Action>,
     ) {
+        let ranges_changed = self.set_ssm(now, config);
         let wanted = |interface: &Interface| {
             let settings = config.resolve(&interface.name)?;
             let enabled = match F::AF {
@@ -63,10 +64,35 @@ impl<F: Family> Proxy<F> {
         for interface in table.values() {
             let Some(settings) = wanted(interface) else { continue };
             match self.link_by_index(interface.ifindex).map(|l| l.slot) {
-                Some(slot) => self.update_link(now, slot, interface, settings, out),
+                Some(slot) => {
+                    self.update_link(now, slot, interface, settings, out);
+                    if ranges_changed {
+                        self.configure_port(now, slot);
+                        self.link_changed(now, slot);
+                    }
+                }
                 None => self.add_link(now, interface, settings, out),
             }
         }
+    }
+
+    /// Takes over the ranges of source-specific groups; whether they differ from before.
+    fn set_ssm(&mut self, now: Tick, config: &Config) -> bool {
+        let mut ranges: Vec<Net<F>> = config.ssm_ranges.iter().filter_map(|n| F::net(*n)).collect();
+        if ranges.is_empty() {
+            ranges.push(default_ssm());
+        }
+        if ranges == self.ssm {
+            return false;
+        }
+        self.ssm = ranges;
+        self.groups.end_exclude(now, |group| self.ssm.iter().any(|net| net.contains(group)));
+        true
+    }
+
+    /// Whether members of the group have to name their sources. RFC 4604, section 2.
+    pub(super) fn is_source_specific(&self, group: F::Addr) -> bool {
+        self.ssm.iter().any(|net| net.contains(group))
     }
 
     fn add_link(
@@ -194,6 +220,9 @@ impl<F: Family> Proxy<F> {
             for (group, source) in
                 settings.static_groups.iter().chain(&settings.joins).flat_map(each::<F>)
             {
+                if source.is_none() && self.is_source_specific(group) {
+                    continue;
+                }
                 let entry = fixed.entry(group).or_insert(Fixed { any: false, sources: Vec::new() });
                 match source {
                     Some(source) => entry.sources.push(source),

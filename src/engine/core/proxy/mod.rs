@@ -28,7 +28,7 @@ use crate::imsg::Start;
 use crate::imsg::ctl::{Event, EventKind};
 use crate::kroute::{Route, RouteCount, RouteKey, Upcall};
 use crate::sys::time::{Millis, Tick};
-use crate::wire::{Address, Family, Net, default_ssm};
+use crate::wire::{Address, Family, Net};
 
 /// Time after the first response interval of a restarted engine in which reports still arrive.
 const SETTLE_SLACK: Millis = Millis(500);
@@ -108,12 +108,8 @@ impl<F: Family> Proxy<F> {
         }
     }
 
-    /// Takes over the global part of a configuration.
+    /// Takes over what a configuration says of routes; its links come with [`Proxy::sync`].
     pub fn configure(&mut self, now: Tick, config: &Config) {
-        self.ssm = config.ssm_ranges.iter().filter_map(|n| F::net(*n)).collect();
-        if self.ssm.is_empty() {
-            self.ssm.push(default_ssm());
-        }
         let limits = Limits {
             max_routes: config.max_routes.unwrap_or(MAX_ROUTES),
             route_timeout: config.route_timeout.unwrap_or(ROUTE_TIMEOUT),

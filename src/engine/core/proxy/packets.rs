@@ -269,7 +269,7 @@ impl<F: Family> Proxy<F> {
         };
         admits(link, group)?;
         let rules = port.querier.rules(now);
-        if rules.version < 3 && self.ssm.iter().any(|net| net.contains(group)) {
+        if rules.version < 3 && self.is_source_specific(group) {
             return Err(Discard::SsmOlderVersion);
         }
         self.groups.report(now, slot, &rules, reporter, place, (said, list));

@@ -81,6 +81,7 @@ impl<F: Family> Proxy<F> {
     /// Tells each host part what it is to have of the group; where it had nothing of it before.
     fn subscribe(&mut self, now: Tick, group: F::Addr) -> SlotSet {
         let chosen = upstream_for(&self.links, group);
+        let specific = self.is_source_specific(group);
         let mut joins = SlotSet::EMPTY;
         for port in self.ports.iter_mut() {
             let (Some(host), Some(link)) = (&mut port.host, self.links.get(port.slot)) else {
@@ -92,6 +93,7 @@ impl<F: Family> Proxy<F> {
             }
             for join in link.settings.joins.iter().filter(|j| j.group.contains(&group.into())) {
                 match join.source.map(F::Addr::from_ip) {
+                    None if specific => {}
                     None => merge.exclude(Vec::new()),
                     Some(source) => merge.include(source),
                 }
