@@ -325,26 +325,47 @@ fn rule_list(host: &Host, family: &str) -> String {
     String::from_utf8(host.run(list)).unwrap()
 }
 
-/// What another program deletes is installed again; what it adds is reported, and left.
+/// What another program deletes is installed again, what it makes its own is ours again; what it adds
+/// is reported, and left.
 #[test]
 fn drift_is_mended() {
     live(|| {
         let network = Network::new();
         let mut router = Router::new(&network, BOTH);
-        let group = ip(GROUPS[1]);
-        let route = router.set(Some(source(group, 2)), group, "up0", &["down1"]);
-        let kept = router.set(None, group, "up0", &["down1", "down2"]);
-        meddle::delete_route(&network.router, source(group, 2), group);
-        let foreign = RouteKey { source: Some(source(group, 4)), group };
-        meddle::add_route(&network.router, source(group, 4), group);
-        let drift = router.kernel.reconcile(Af::Ip6).unwrap();
-        assert_eq!((drift.restored, drift.foreign), (vec![route.key], vec![foreign]));
-        assert!(drift.corrected.is_empty() && drift.removed.is_empty() && drift.failed.is_empty());
-        let drift = router.kernel.reconcile(Af::Ip6).unwrap();
-        assert!(drift.is_empty(), "{drift:?}");
-        let mut routes = router.kernel.routes(Af::Ip6);
-        routes.sort_by_key(|r| r.key);
-        assert_eq!(routes, [kept, route]);
+        for group in GROUPS.map(ip) {
+            let family = Af::of(group);
+            let [deleted, taken, foreign] = [2, 3, 4].map(|host| source(group, host));
+            let restored = router.set(Some(deleted), group, "up0", &["down1"]);
+            let taken_over = router.set(Some(taken), group, "up0", &["down1", "down2"]);
+            let kept = router.set(None, group, "up0", &["down1", "down2"]);
+            meddle::delete_route(&network.router, deleted, group);
+            meddle::add_route(&network.router, taken, group);
+            meddle::add_route(&network.router, foreign, group);
+            let foreign = RouteKey { source: Some(foreign), group };
+            let drift = router.kernel.reconcile(family).unwrap();
+            assert_eq!((drift.restored, drift.foreign), (vec![restored.key], vec![foreign]));
+            assert_eq!(drift.taken, [taken_over.key]);
+            assert!(drift.corrected.is_empty() && drift.removed.is_empty());
+            assert!(drift.failed.is_empty());
+            let drift = router.kernel.reconcile(family).unwrap();
+            assert!(drift.is_empty(), "{drift:?}");
+            let mut routes = router.kernel.routes(family);
+            routes.sort_by_key(|r| r.key);
+            assert_eq!(routes, [kept, restored, taken_over]);
+            assert_eq!(router.kernel.counters(family).unwrap().len(), 3);
+
+            if family == Af::Ip6 {
+                meddle::delete_mif(&network.router, 1);
+                let drift = router.kernel.reconcile(family).unwrap();
+                assert_eq!(drift.vifs_restored, [router.index("down1")]);
+                assert!(router.kernel.reconcile(family).unwrap().is_empty());
+            }
+            for from in [deleted, taken] {
+                let mut receiver = Receiver::join(&network.receivers[0], "eth0", group);
+                Sender::new(&network.source, "eth0", from, group).send(2);
+                wait_got(&mut receiver, 2);
+            }
+        }
     });
 }
 

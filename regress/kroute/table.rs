@@ -204,18 +204,21 @@ fn reconcile_mends_and_tells() {
 fn reconcile_finds_what_others_did() {
     let (fake, mut kernel) = kernel(Behaviour::Linux);
     let source = ip("10.0.0.9");
-    let routes = [7, 8, 9].map(|n| route(source, ip(&format!("239.1.1.{n}")), 11, &[12]));
-    let [ours, stray, foreign] = &routes;
+    let routes = [7, 8, 9, 10].map(|n| route(source, ip(&format!("239.1.1.{n}")), 11, &[12]));
+    let [ours, stray, foreign, taken] = &routes;
     kernel.set_route(ours).unwrap();
+    kernel.set_route(taken).unwrap();
     fake.intrude(entry(ours, 0, &[2]), false);
     fake.intrude(entry(stray, 0, &[2]), false);
     fake.intrude(entry(foreign, 0, &[2]), true);
+    fake.intrude(entry(taken, 0, &[2]), true);
     let drift = kernel.reconcile(Af::Ip4).unwrap();
     assert_eq!(drift.corrected, [ours.key]);
     assert_eq!(drift.removed, [stray.key]);
     assert_eq!(drift.foreign, [foreign.key]);
+    assert_eq!(drift.taken, [taken.key]);
     assert!(kernel.reconcile(Af::Ip4).unwrap().is_empty());
-    assert_eq!(fake.entries(Af::Ip4).len(), 2);
+    assert_eq!(fake.entries(Af::Ip4).len(), 3);
 }
 
 /// A vif that went with its interface is told; one that the kernel lost comes back, by the address

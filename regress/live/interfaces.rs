@@ -11,8 +11,7 @@ use crate::net::capture::{Capture, Message, record, send_igmp};
 use crate::net::daemon::Daemon;
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{FAST, Network, configuration, source};
-use crate::net::{Host, ip, live, meddle, wait_for};
-use crate::statics::Lab;
+use crate::net::{Host, ip, live, wait_for};
 
 const GROUPS: [&str; 2] = ["239.1.2.3", "ff15::1:2:3"];
 
@@ -368,29 +367,5 @@ fn one_interface_too_many() {
         wait_for("it has a vif", || {
             (without("ipv4").is_empty() && without("ipv6").is_empty()).then_some(())
         });
-    });
-}
-
-/// What another program does to the kernel's table is put right, counted and logged; what it adds
-/// is told of.
-#[test]
-fn kernel_table_is_changed_by_another_program() {
-    live(|| {
-        let network = Network::new();
-        let lab = Lab::new(&network, "mroute from up0 source fd00::2 group ff2e::3 to down1\n");
-        let group = ip("ff2e::3");
-        lab.wait_state(group, "forwarding");
-        meddle::delete_route(&network.router, source(group, 2), group);
-        meddle::add_route(&network.router, source(group, 4), group);
-        lab.daemon.order(&["reload"]);
-        let counts = wait_for("it is counted", || {
-            let counts = lab.daemon.show("status")["limits"].clone();
-            counts["mended"].is_u64().then_some(counts)
-        });
-        assert_eq!((&counts["mended"], &counts["foreign-routes"]), (&1.into(), &1.into()));
-        lab.check(group, 2, [true, false]);
-        for said in ["ipv6: ", "put right: 0 interfaces, 1 routes", "(fd00::4, ff2e::3)"] {
-            assert!(lab.daemon.log().contains(said), "{said} in {}", lab.daemon.log());
-        }
     });
 }

@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod changes;
+mod drift;
 mod interfaces;
 mod joins;
 mod load;

@@ -51,12 +51,16 @@ impl<'a> Lab<'a> {
         wait_for("no route is left", || self.routes(group).is_empty().then_some(()));
     }
 
+    /// The parent answers in order: with this refusal, all that came before is done.
+    pub(crate) fn settle(&self) {
+        let refused = self.daemon.ctl(&["remove", "up0", "225.255.255.255", "down1"]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    }
+
     /// A flow from host 2, 3 or 4 of the source's link leaves by the downstreams that are wanted,
     /// whole, and by no other; where by none, it has a drop entry.
     pub(crate) fn check(&self, group: IpAddr, host: u8, wanted: [bool; 2]) {
-        // The parent answers in order: with this refusal, all that came before is done.
-        let refused = self.daemon.ctl(&["remove", "up0", "225.255.255.255", "down1"]);
-        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        self.settle();
         let from = source(group, host);
         let mut sender = Sender::new(&self.network.source, "eth0", from, group);
         let out = || ["down1", "down2"].map(|name| self.network.carried(group, name).1);

@@ -151,6 +151,8 @@ pub struct Drift {
     pub restored: Vec<RouteKey>,
     /// Routes that looked different and are as they should be again.
     pub corrected: Vec<RouteKey>,
+    /// Routes that another program had made its own and that are ours again.
+    pub taken: Vec<RouteKey>,
     /// Routes that nobody asked for and that are deleted now.
     pub removed: Vec<RouteKey>,
     /// Routes that the kernel let expire; they are no longer among [`Kernel::routes`].

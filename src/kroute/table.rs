@@ -172,8 +172,12 @@ impl<S: System> Table<S> {
         let mut seen = HashSet::new();
         let routes = &rows.routes;
         let mut each = |found: Installed| match routes.get(&found.key) {
-            _ if found.foreign => drift.foreign.push(found.key),
+            None if found.foreign => drift.foreign.push(found.key),
             None => drift.removed.push(found.key),
+            Some(_) if found.foreign => {
+                seen.insert(found.key);
+                drift.taken.push(found.key);
+            }
             Some(shape) => {
                 seen.insert(found.key);
                 let differs = match found.path {
@@ -211,6 +215,8 @@ impl<S: System> Table<S> {
         };
         drift.restored.retain(|key| reinstall(self, key));
         drift.corrected.retain(|key| reinstall(self, key));
+        // Set again, such an entry would stay the other program's.
+        drift.taken.retain(|key| self.system.delete_entry(key, 0).is_ok() && reinstall(self, key));
         let (system, rows) = self.parts(family);
         drift.removed.retain(|key| {
             let done = system.delete_entry(key, 0).is_ok();

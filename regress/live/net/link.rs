@@ -19,7 +19,7 @@ use nix::net::if_::if_nametoindex;
 use super::{Host, wait_for};
 
 /// Sends one request and reads its answer.
-fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+pub(super) fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
     let mut packet = NetlinkMessage::from(message);
     packet.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     packet.finalize();

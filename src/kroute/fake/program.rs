@@ -57,8 +57,8 @@ impl System for FakeSystem {
             let key = state.lookup(entry.key);
             let old = state.of(family).entries.remove(&key);
             let mut new = FakeEntry::new(entry.clone(), false, false);
-            if let Some(FakeEntry { packets, bytes, wrong, entry: old, .. }) = old {
-                new = FakeEntry { packets, bytes, wrong, ..new };
+            if let Some(FakeEntry { packets, bytes, wrong, foreign, entry: old, .. }) = old {
+                new = FakeEntry { packets, bytes, wrong, foreign, ..new };
                 // OpenBSD does not touch a route that the new parent has as an output.
                 if by_group && old.outputs.iter().any(|(vif, _)| *vif == entry.parent) {
                     new.entry.parent = old.parent;
