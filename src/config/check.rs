@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::model::{Config, InterfaceBlock, Mroute, Overrides, Pattern, Role, Rule, StaticGroup};
 use super::parse::{BlockPlaces, Places};
-use super::routes::{Loops, RouteKey, Search, covering};
+use super::routes::{Loops, RouteKey, Search};
 use super::source::{Loc, Report};
 use super::value::{ALL_V4, ALL_V6, never_forwarded, show_net, show_time};
 use crate::sys::time::Millis;
@@ -257,7 +257,7 @@ fn check_routes(config: &Config, places: &Places, blocks: &Blocks<'_>, report: &
         let exact = key.is_exact();
         if let Some((other, first)) = seen.insert(key, (route, *at)) {
             let first = report.place(first);
-            if exact || !same_interfaces(other, route) {
+            if exact || other.source != route.source || !same_interfaces(other, route) {
                 let message = format!("a static route for the same source and group is at {first}");
                 report.error(*at, message);
             } else {
@@ -269,7 +269,7 @@ fn check_routes(config: &Config, places: &Places, blocks: &Blocks<'_>, report: &
             if block.is_some_and(|b| b.role == Role::Disabled) {
                 report.error(*at, format!("'{}' is disabled", name.0));
             }
-            warn_off(config, block, name, covering(&route.group), (*at, report));
+            warn_off(config, block, name, route.group.covering(), (*at, report));
         }
         match loops.through(route) {
             Search::None => {}

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::value::ALL_V6;
 use crate::sys::time::Millis;
 
 /// Routes of each family where nothing is said.
@@ -268,6 +269,17 @@ pub struct Settings {
     pub preference: u8,
     /// What `mgroup` statements join here.
     pub joins: Vec<StaticGroup>,
+}
+
+impl GroupSet {
+    /// The smallest network that has all of them.
+    #[must_use]
+    pub const fn covering(&self) -> IpNet {
+        match self {
+            Self::Net(net) => *net,
+            Self::Scopes(_) => ALL_V6,
+        }
+    }
 }
 
 impl Pattern {

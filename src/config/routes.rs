@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::model::{GroupSet, Mroute, Pattern, SourceMatch};
-use super::value::{ALL_V6, ROUTABLE_SCOPES, check_family, check_routed};
+use super::value::{ROUTABLE_SCOPES, check_family, check_routed};
 
 /// Pairs of routes that the search for loops compares at most.
 const MAX_STEPS: usize = 2_000_000;
@@ -15,7 +15,7 @@ const MAX_LOOP: usize = 64;
 
 /// What a second static route cannot share. A route for one (S,G) excludes another whatever the
 /// incoming interface is, as the kernel keeps one route for each (S,G); others compete only where
-/// they begin at the same interface.
+/// they begin at the same interface, and none of two with `except` would be the longer match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RouteKey {
     from: Option<Pattern>,
@@ -31,20 +31,16 @@ impl RouteKey {
             (SourceMatch::Any | SourceMatch::Except(_) | SourceMatch::Net(_), _) => false,
         };
         let from = (!one).then(|| route.from.clone());
-        Self { from, source: route.source.clone(), group: route.group }
+        let source = match &route.source {
+            SourceMatch::Except(_) => SourceMatch::Except(Vec::new()),
+            SourceMatch::Any | SourceMatch::Net(_) => route.source.clone(),
+        };
+        Self { from, source, group: route.group }
     }
 
     /// Whether it is for one source and one group.
     pub(super) const fn is_exact(&self) -> bool {
         self.from.is_none()
-    }
-}
-
-/// The network that the groups are in.
-pub(super) const fn covering(group: &GroupSet) -> IpNet {
-    match group {
-        GroupSet::Net(net) => *net,
-        GroupSet::Scopes(_) => ALL_V6,
     }
 }
 
@@ -62,7 +58,7 @@ pub(super) fn check_groups(group: &GroupSet) -> Result<(), String> {
 /// Whether the route makes sense by itself.
 pub(super) fn check_mroute(route: &Mroute) -> Result<(), String> {
     check_groups(&route.group)?;
-    let family = covering(&route.group);
+    let family = route.group.covering();
     match &route.source {
         SourceMatch::Any => {}
         SourceMatch::Net(net) => check_family(family, *net)?,
@@ -104,7 +100,7 @@ impl<'a> Flow<'a> {
             SourceMatch::Net(net) => (Some(*net), Vec::new()),
             SourceMatch::Except(nets) => (None, vec![nets.as_slice()]),
         };
-        Self { group: covering(&route.group), scopes, source, except }
+        Self { group: route.group.covering(), scopes, source, except }
     }
 
     /// What takes the other route as well; `None` when nothing does.
@@ -201,7 +197,7 @@ impl<'a> Loops<'a> {
         let mut by_from: HashMap<&str, ByGroup> = HashMap::new();
         for (n, route) in routes.iter().enumerate().filter(|(_, r)| !r.from.is_wild()) {
             let of = by_from.entry(&route.from.0).or_insert_with(ByGroup::new);
-            of.insert(covering(&route.group), n);
+            of.insert(route.group.covering(), n);
         }
         Self { routes, by_from, steps: MAX_STEPS }
     }

@@ -12,7 +12,7 @@ use super::model::{
     Config, GroupSet, InterfaceBlock, Mgroup, Mroute, Overrides, Role, Rule as Filter, SourceMatch,
     SourceNet, StaticGroup,
 };
-use super::routes::{check_groups, check_mroute, covering};
+use super::routes::{check_groups, check_mroute};
 use super::settings::{OCTET, ROUTE_TIME, ROUTES, setting};
 use super::value::{
     self, ALL_V6, Value, check_family, check_joined, check_routed, parse_address,
@@ -346,7 +346,7 @@ fn read_mroute(inner: Pairs<'_>, at: usize) -> Result<Mroute, Fault> {
         (None, None, None) => return Err((at, "'group' or 'scope' is missing".to_owned())),
     };
     check_groups(&group).map_err(|m| (group_at, m))?;
-    let family = covering(&group);
+    let family = group.covering();
     let source = match (clauses.source_for(family)?, clauses.except.take()) {
         (Some(_), Some((at, _))) => {
             return Err((at, "'except' and 'source' exclude each other".to_owned()));

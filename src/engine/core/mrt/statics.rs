@@ -24,8 +24,8 @@ pub(super) struct Rule {
 /// Lengths of the group's and of the source's prefix: the longer group wins, then the longer source.
 type Shape = (Reverse<u8>, Reverse<u8>);
 
-/// Where a rule stands among the others. A scope mask is the shortest group range, `except` the
-/// shortest source range: any.
+/// What a rule is for. Scopes are as long as ff00::/8, which they are a part of; `except` is as long
+/// as any source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     group_len: Reverse<u8>,
@@ -34,11 +34,42 @@ struct Key {
     source: u128,
 }
 
+/// Which of the rules of one key goes before: fewer scopes, `except` before any source, an interface
+/// before a pattern, the longer pattern, `+` before `*`. What is equal even then was refused when
+/// parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    scopes: (u32, u16),
+    is_any: bool,
+    pattern: (bool, Reverse<usize>, bool),
+}
+
+impl Rank {
+    const FIRST: Self =
+        Self { scopes: (0, 0), is_any: false, pattern: (false, Reverse(usize::MAX), false) };
+    const LAST: Self =
+        Self { scopes: (u32::MAX, u16::MAX), is_any: true, pattern: (true, Reverse(0), true) };
+
+    fn of(mroute: &Mroute) -> Self {
+        let scopes = match mroute.group {
+            GroupSet::Net(_) => Self::LAST.scopes,
+            GroupSet::Scopes(mask) => (mask.count_ones(), mask),
+        };
+        let (name, is_wild) = (&mroute.from.0, mroute.from.is_wild());
+        let length = if is_wild { name.len() } else { 0 };
+        Self {
+            scopes,
+            is_any: mroute.source == SourceMatch::Any,
+            pattern: (is_wild, Reverse(length), name.ends_with('*')),
+        }
+    }
+}
+
 /// The static routes of one family.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Statics {
     rules: Slab<Option<Rule>>,
-    order: BTreeSet<(Key, u32)>,
+    order: BTreeSet<(Key, Rank, u32)>,
     shapes: BTreeMap<Shape, u32>,
 }
 
@@ -126,15 +157,10 @@ fn prefix<F: Family>(address: F::Addr, len: u8) -> u128 {
 /// The rule's place; `None` for a rule of the other family.
 fn key<F: Family>(mroute: &Mroute) -> Option<Key> {
     let place = |net: Net<F>| (Reverse(net.len), prefix::<F>(net.address, net.len));
-    let any = (Reverse(0), 0);
-    let (group_len, group) = match mroute.group {
-        GroupSet::Net(net) => place(F::net(net)?),
-        GroupSet::Scopes(_) if F::AF == Af::Ip6 => any,
-        GroupSet::Scopes(_) => return None,
-    };
+    let (group_len, group) = place(F::net(mroute.group.covering())?);
     let (source_len, source) = match mroute.source {
         SourceMatch::Net(net) => place(F::net(net)?),
-        SourceMatch::Any | SourceMatch::Except(_) => any,
+        SourceMatch::Any | SourceMatch::Except(_) => (Reverse(0), 0),
     };
     Some(Key { group_len, group, source_len, source })
 }
@@ -144,7 +170,7 @@ impl Statics {
     pub(super) fn insert<F: Family>(&mut self, mroute: &Mroute, links: &Slots<Link<F>>) -> bool {
         let Some(key) = key::<F>(mroute) else { return false };
         let handle = self.rules.insert(Some(Rule::new(mroute, links)));
-        self.order.insert((key, handle));
+        self.order.insert((key, Rank::of(mroute), handle));
         *self.shapes.entry((key.group_len, key.source_len)).or_default() += 1;
         true
     }
@@ -154,7 +180,7 @@ impl Statics {
         let Some(key) = key::<F>(mroute) else { return false };
         let is_it = |h: &u32| self.rules[*h].as_ref().is_some_and(|r| r.mroute == *mroute);
         let Some(handle) = self.of(key).find(is_it) else { return false };
-        self.order.remove(&(key, handle));
+        self.order.remove(&(key, Rank::of(mroute), handle));
         self.rules.remove(handle);
         let shape = (key.group_len, key.source_len);
         if let Some(count) = self.shapes.get_mut(&shape) {
@@ -238,14 +264,16 @@ impl Statics {
     }
 
     fn of(&self, key: Key) -> impl Iterator<Item = u32> {
-        self.order.range((key, 0)..=(key, u32::MAX)).map(|(_, handle)| *handle)
+        self.order
+            .range((key, Rank::FIRST, 0)..=(key, Rank::LAST, u32::MAX))
+            .map(|(.., handle)| *handle)
     }
 
     fn of_group(&self, group_len: Reverse<u8>, group: u128) -> impl Iterator<Item = &Rule> {
         let first = Key { group_len, group, source_len: Reverse(u8::MAX), source: 0 };
         let last = Key { group_len, group, source_len: Reverse(0), source: u128::MAX };
         self.order
-            .range((first, 0)..=(last, u32::MAX))
-            .filter_map(|(_, handle)| self.rules[*handle].as_ref())
+            .range((first, Rank::FIRST, 0)..=(last, Rank::LAST, u32::MAX))
+            .filter_map(|(.., handle)| self.rules[*handle].as_ref())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, ip, mroute, world};
 use super::{BY_SOURCE, on};
-use crate::config::model::{GroupSet, Role};
+use crate::config::model::{GroupSet, Mroute, Pattern, Role};
 use crate::engine::core::mrt::Limits;
 use crate::imsg::ctl::{Origin, RouteState};
 use crate::kroute::fake::Behaviour;
@@ -75,6 +75,40 @@ fn the_longest_group_wins_then_the_longest_source() {
         assert_eq!(bench.packet("a1", "10.8.0.7", G), "");
         assert_eq!(bench.packet("a1", "10.8.0.7", "239.1.1.2"), "a2 b1");
         assert_eq!(bench.packet("a2", S, G), "");
+    }
+    on!(BY_SOURCE, check);
+}
+
+/// Of rules of one length, an excepting one goes before one for any source, a name before a pattern,
+/// the longer pattern before the shorter one: whatever came first, from the start or later.
+#[test]
+fn rules_of_one_length_have_an_order_of_their_own() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let best_first = [
+            "from a1 except 10.8.0.0/24 group 239.1.1.0/24 to a2",
+            "from a1 group 239.1.1.0/24 to b1",
+            "from a1* group 239.1.1.0/24 to a2",
+            "from a+ group 239.1.1.0/24 to b1",
+            "from a* group 239.1.1.0/24 to a2",
+        ];
+        let went = |bench: &mut Bench<F>| bench.packet("a1", S, G);
+        for worse in 1..best_first.len() {
+            for better in 0..worse {
+                let [good, bad] = [better, worse].map(|n| mroute::<F>(best_first[n]));
+                let wanted = ["a2", "b1"][better % 2];
+                for both in [[&good, &bad], [&bad, &good]] {
+                    let mut bench = bench::<F>(kernel);
+                    bench.configure(&both.map(Clone::clone));
+                    assert_eq!(went(&mut bench), wanted, "{good}, {bad}");
+                    bench.configure(std::slice::from_ref(both[0]));
+                    bench.configure(&both.map(Clone::clone));
+                    assert_eq!(went(&mut bench), wanted, "{good}, {bad}");
+                }
+            }
+        }
+        let mut bench = bench::<F>(kernel);
+        bench.configure(&[mroute::<F>(best_first[0]), mroute::<F>(best_first[1])]);
+        assert_eq!(bench.packet("a1", "10.8.0.7", G), "b1");
     }
     on!(BY_SOURCE, check);
 }
@@ -205,8 +239,20 @@ fn a_scope_mask_names_ipv6_groups() {
     assert_eq!(bench.packet("a1", S, "239.1.1.1"), "b1");
     assert_eq!(bench.packet("a1", S, "232.1.1.1"), "b1");
     route.group = GroupSet::Scopes(1 << 5);
-    bench.configure(&[route]);
+    bench.configure(std::slice::from_ref(&route));
     assert_eq!(bench.packet("a1", S, "239.1.1.1"), "");
+    // Fewer scopes go before more of them, and those before all groups.
+    let with = |group, to: &str| Mroute { group, to: vec![Pattern(to.into())], ..route.clone() };
+    let all = with(GroupSet::Net("ff00::/8".parse().unwrap()), "b1");
+    let (some, one) = (with(GroupSet::Scopes(0xfff0), "a2"), with(GroupSet::Scopes(1 << 8), "b1"));
+    for three in [[&all, &some, &one], [&one, &some, &all]] {
+        bench.configure(&[]);
+        for (count, wanted) in [(3, "b1"), (2, if three[0] == &one { "b1" } else { "a2" })] {
+            let some: Vec<Mroute> = three.iter().take(count).copied().cloned().collect();
+            bench.configure(&some);
+            assert_eq!(bench.packet("a1", S, "239.1.1.1"), wanted, "{some:?}");
+        }
+    }
 }
 
 #[test]
