@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mcast_proxy::kroute::{
-    Error, FromKernel, Interface, Kernel, Memberships, Options, Output, Route, RouteKey, Upcall,
-    UpcallKind, monitor, open, procfs,
+    Error, FromKernel, Interface, Kernel, Memberships, Options, Output, Route, RouteCount,
+    RouteKey, Upcall, UpcallKind, monitor, open, procfs,
 };
 use mcast_proxy::wire::Af;
 
 use crate::net::capture::send_igmp;
+use crate::net::lacking::{Lack, NO_ROUTE_COUNTS, NO_ROUTE_DUMP, lack};
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{Network, source};
 use crate::net::{Host, ip, live, meddle, wait_for};
@@ -254,6 +255,52 @@ fn wrong_interface_is_told() {
             assert_eq!(asked[0].ifindex, router.index("down2"));
             let counts = router.kernel.counters(Af::of(group)).unwrap();
             assert_eq!((counts[0].packets, counts[0].bytes, counts[0].wrong_interface), (0, 0, 1));
+        }
+    });
+}
+
+/// One dump tells the counters of all routes; where the kernel has none, each is asked about, and the
+/// counters are the same.
+#[test]
+fn counters_by_dump_or_one_by_one() {
+    live(|| {
+        let network = Network::new();
+        let mut router = Router::new(&network, BOTH);
+        for group in GROUPS.map(ip) {
+            let family = Af::of(group);
+            let from = source(group, 2);
+            let route = router.set(Some(from), group, "up0", &["down1"]);
+            let other = router.set(None, group, "up0", &["down2"]);
+            let length = if group.is_ipv4() { 32 } else { 128 };
+            network.receivers[1].address("eth0", &format!("{from}/{length}"));
+            Sender::new(&network.source, "eth0", from, group).send(3);
+            Sender::new(&network.receivers[1], "eth0", from, group).send(2);
+            let mut counters = |lacking: &[Lack]| {
+                let kernel = &mut router.kernel;
+                let counts = network.router.run(|| {
+                    lack(lacking);
+                    kernel.counters(family)
+                });
+                counts.map(|mut counts| {
+                    counts.sort_by_key(|c| c.key);
+                    counts
+                })
+            };
+            // Eight octets of data, eight of UDP, and the header of IP.
+            let bytes = 3 * (16 + if group.is_ipv4() { 20 } else { 40 });
+            let count = |route: &Route, packets, bytes, wrong_interface| RouteCount {
+                key: route.key,
+                packets,
+                bytes,
+                wrong_interface,
+            };
+            let all = [count(&other, 0, 0, 0), count(&route, 3, bytes, 2)];
+            wait_for("all packets are counted", || {
+                (counters(&[NO_ROUTE_COUNTS]).unwrap() == all).then_some(())
+            });
+            assert_eq!(counters(&[NO_ROUTE_DUMP]).unwrap(), all);
+            let error = counters(&[NO_ROUTE_DUMP, NO_ROUTE_COUNTS]).unwrap_err();
+            assert!(error.to_string().contains("counters"), "{error}");
         }
     });
 }

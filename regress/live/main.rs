@@ -8,6 +8,7 @@ mod changes;
 mod drift;
 mod interfaces;
 mod joins;
+mod lacking;
 mod load;
 mod membership;
 mod memory;

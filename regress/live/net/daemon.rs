@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::lacking::{Lack, lack};
 use super::{Host, wait_for};
 
 /// Where a daemon's configuration is, in its host.
@@ -61,19 +62,36 @@ impl<'a> Daemon<'a> {
     /// [`Daemon::start`] with an identity and further arguments.
     #[must_use]
     pub fn start_as(host: &'a Host, identity: &str, args: &[&str], configuration: &str) -> Self {
-        let mut daemon = Self::spawn(host, identity, args, configuration);
+        Self::spawn(host, identity, args, configuration).serving()
+    }
+
+    /// Waits until it serves its control socket.
+    #[must_use]
+    pub fn serving(mut self) -> Self {
         wait_for("the daemon serves its control socket", || {
-            if let Ok(Some(status)) = daemon.child.try_wait() {
-                panic!("the daemon ended with {status}:\n{}", daemon.log());
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the daemon ended with {status}:\n{}", self.log());
             }
-            daemon.ctl(&["show", "status"]).status.success().then_some(())
+            self.ctl(&["show", "status"]).status.success().then_some(())
         });
-        daemon
+        self
     }
 
     /// Starts it and waits for nothing.
     #[must_use]
     pub fn spawn(host: &'a Host, identity: &str, args: &[&str], configuration: &str) -> Self {
+        Self::spawn_lacking(host, identity, args, configuration, &[])
+    }
+
+    /// [`Daemon::spawn`] on a kernel that lacks these.
+    #[must_use]
+    pub fn spawn_lacking(
+        host: &'a Host,
+        identity: &str,
+        args: &[&str],
+        configuration: &str,
+        lacking: &[Lack],
+    ) -> Self {
         let mut child = host.run(|| {
             let path = if identity == "mcast-proxy" {
                 CONFIGURATION.to_owned()
@@ -81,6 +99,7 @@ impl<'a> Daemon<'a> {
                 format!("/run/{identity}.conf")
             };
             fs::write(&path, configuration).expect("a configuration in the host's /run");
+            lack(lacking);
             program("mcast-proxy")
                 .args(["-d", "-f", &path, "-I", identity])
                 .args(args)

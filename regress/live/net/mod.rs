@@ -2,11 +2,13 @@
 //!
 //! A [`Host`] has no name outside this process: what it holds vanishes with it. The programs that
 //! run in it are told through [`daemon`], its links are made by [`link`], its sockets by
-//! [`socket`], and [`capture`] tells what it hears. Nothing here uses the library: the programs
-//! are seen from outside.
+//! [`socket`], and [`capture`] tells what it hears; [`meddle`] changes the kernel's routing behind a
+//! program's back, [`lacking`] takes parts of the kernel away. Nothing here uses the library: the
+//! programs are seen from outside.
 
 pub mod capture;
 pub mod daemon;
+pub mod lacking;
 pub mod link;
 pub mod meddle;
 pub mod socket;
