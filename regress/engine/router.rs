@@ -331,7 +331,7 @@ impl Router {
                 Action::Event(event) => self.events.push(event),
                 Action::Log(line) => self.lines.push(line),
                 Action::Debug(line) => self.debug.push(line),
-                Action::Reply { .. } => {}
+                Action::Reply { .. } | Action::Counted { .. } => {}
             }
         }
         for family in Af::ALL {

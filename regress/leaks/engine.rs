@@ -70,7 +70,11 @@ impl Engine {
                     self.send(&order);
                 }
                 Action::Reply { .. } => self.replies += 1,
-                Action::Transmit(_) | Action::Event(_) | Action::Log(_) | Action::Debug(_) => {}
+                Action::Transmit(_)
+                | Action::Event(_)
+                | Action::Counted { .. }
+                | Action::Log(_)
+                | Action::Debug(_) => {}
             }
         }
     }

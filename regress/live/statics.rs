@@ -255,6 +255,35 @@ fn idle_routes_expire() {
     });
 }
 
+/// What `show routes` and `explain` count is what the kernel counts then, of every kind of route.
+#[test]
+fn counts_are_those_of_the_kernel() {
+    live(|| {
+        let network = Network::new();
+        let lab = Lab::new(
+            &network,
+            "mroute from up0 source 10.0.0.2 group 225.1.2.3 to down1
+             mroute from up0 group 225.1.2.4 to down1
+             mroute from up0 group 225.2.0.0/16 to down1
+             mroute from up0 source fd00::2 group ff2e::3 to down1
+             mroute from up0 group ff2e::4 to down1
+             mroute from up0 group ff2e:2::/32 to down1
+            ",
+        );
+        let groups =
+            ["225.1.2.3", "225.1.2.4", "225.2.0.5", "ff2e::3", "ff2e::4", "ff2e:2::5"].map(ip);
+        for sent in [COUNT, 2 * COUNT, 3 * COUNT] {
+            for group in groups {
+                lab.check(group, 2, ONE);
+                let row = lab.wait_state(group, "forwarding");
+                assert_eq!(row["packets"], sent, "{row}");
+                let told = lab.daemon.order(&["explain", &group.to_string()]);
+                assert!(told.contains(&format!(", {sent} packets at the last count")), "{told}");
+            }
+        }
+    });
+}
+
 /// A second statement for the same source and group adds its outgoing interfaces.
 #[test]
 fn routes_are_merged_at_run_time() {

@@ -49,6 +49,8 @@ enum Task {
     None,
     /// The core's reply.
     Reply,
+    /// Fresh counts of routes, which the answer to the request is made with.
+    Counts(Request),
     /// Rows of a table, from the cursor on.
     Rows(Table, u64),
     /// Lines of text.
@@ -64,6 +66,8 @@ struct Client {
     reader: FrameReader<Request>,
     requests: VecDeque<Request>,
     task: Task,
+    /// The counts of routes are fresh, for the next request.
+    counted: bool,
     queue: Vec<u8>,
     written: usize,
     /// When it last took octets or had none to take.
@@ -188,6 +192,15 @@ impl Server {
         self.keep(id, result);
     }
 
+    /// The routes were counted for a client that waits for it.
+    pub fn counted(&mut self, id: u32) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if let Task::Counts(request) = &client.task {
+            client.requests.push_front(request.clone());
+            (client.task, client.counted) = (Task::None, true);
+        }
+    }
+
     /// Tells an event to those who monitor, and keeps it for `show events`. A client that reads too
     /// slowly loses it.
     pub fn event(&mut self, now: Tick, event: Event) {
@@ -232,6 +245,7 @@ impl Client {
             reader: FrameReader::default(),
             requests: VecDeque::new(),
             task: Task::None,
+            counted: false,
             queue: Vec::new(),
             written: 0,
             moved: now,
@@ -250,7 +264,7 @@ impl Client {
         let makes_rows = match self.task {
             Task::None => !self.requests.is_empty(),
             Task::Rows(..) | Task::Lines(_) => true,
-            Task::Reply | Task::Monitor => false,
+            Task::Reply | Task::Counts(_) | Task::Monitor => false,
         };
         self.queued() > 0 || makes_rows
     }
@@ -304,7 +318,12 @@ impl Client {
             self.push(&Reply::Refused(vec![why.into()]))?;
             return Ok(None);
         }
+        let counted = std::mem::take(&mut self.counted);
         match request {
+            Request::Show(Table::Routes) | Request::Explain { .. } if !counted => {
+                self.task = Task::Counts(request.clone());
+                return Ok(Some(request));
+            }
             Request::Show(Table::Config) => {
                 self.task = Task::Lines(tables.config().lines().map(String::from).collect());
             }
@@ -337,7 +356,7 @@ impl Client {
     /// Makes the next reply of a table or text.
     fn go_on(&mut self, tables: &impl Tables) -> Result<(), Closed> {
         match &mut self.task {
-            Task::None | Task::Reply | Task::Monitor => Ok(()),
+            Task::None | Task::Reply | Task::Counts(_) | Task::Monitor => Ok(()),
             Task::Rows(table, cursor) => {
                 let (rows, next) = tables.show(*table, *cursor);
                 if let Some(next) = next {

@@ -318,6 +318,7 @@ impl Engine {
                     self.control.event(now, event);
                 }
                 Action::Reply { client, reply } => self.control.reply(now, client, &reply),
+                Action::Counted { client } => self.control.counted(client),
                 Action::Log(line) => info!("{line}"),
                 Action::Debug(line) => debug!("{line}"),
             }

@@ -217,7 +217,11 @@ impl Parent {
                 self.sent.push(transmit);
                 None
             }
-            Action::Event(_) | Action::Reply { .. } | Action::Log(_) | Action::Debug(_) => None,
+            Action::Event(_)
+            | Action::Reply { .. }
+            | Action::Counted { .. }
+            | Action::Log(_)
+            | Action::Debug(_) => None,
         }
     }
 

@@ -206,6 +206,24 @@ fn who_may_only_read_cannot_change_anything() {
 }
 
 #[test]
+fn routes_are_told_with_fresh_counts() {
+    let (mut server, tables) = (server(), Fake { groups: 1, sources: 0 });
+    let mut peer = Peer::new(&mut server);
+    let asked = Request::Show(Table::Routes);
+    for _ in 0..2 {
+        peer.ask(&asked);
+        assert_eq!(turn(&mut server, &tables), [(0, asked.clone())]);
+        assert!(turn(&mut server, &tables).is_empty() && peer.replies().is_empty());
+        server.counted(0);
+        assert!(turn(&mut server, &tables).is_empty());
+        assert!(matches!(peer.replies()[..], [Reply::Rows(_), Reply::Done]));
+    }
+    server.counted(0);
+    server.counted(7);
+    assert!(turn(&mut server, &tables).is_empty() && peer.replies().is_empty());
+}
+
+#[test]
 fn the_user_at_the_other_end_is_told() {
     let (stream, _other) = UnixStream::pair().unwrap();
     assert_eq!(peer(&stream).unwrap(), nix::unistd::getuid().as_raw());

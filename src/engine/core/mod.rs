@@ -32,7 +32,7 @@ use crate::imsg::ctl::{
     Rows, Status, Table,
 };
 use crate::imsg::{Notice, Order, Packet, Start, Transmit};
-use crate::kroute::{Interface, InterfaceAddress, InterfaceChange, Route};
+use crate::kroute::{Interface, InterfaceAddress, InterfaceChange, Route, RouteCount};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Address, Af, Family, V4, V6};
 
@@ -43,7 +43,8 @@ pub enum Input {
     Packet(Packet),
     /// The parent said something; the descriptors among it stay in the shell.
     Parent(Notice),
-    /// A control client asks; tables are asked for with [`Core::show`].
+    /// A control client asks. What is read with [`Core::show`] and [`Core::explain`] is not asked
+    /// for here, but for fresh counts of routes.
     Control {
         /// Who.
         client: u32,
@@ -70,6 +71,11 @@ pub enum Action {
         /// What.
         reply: Reply,
     },
+    /// The counts of routes that a control client waits for are there.
+    Counted {
+        /// Who waits.
+        client: u32,
+    },
     /// A notice for the log, already rate-limited.
     Log(String),
     /// The same for a verbose log.
@@ -78,6 +84,8 @@ pub enum Action {
 
 /// A shutdown that has not sent everything by then ends all the same.
 const SHUTDOWN_TIME: Millis = Millis::from_secs(1);
+/// Control clients that wait for counts at most; one more gets those of the last reading.
+const MAX_WAITING: usize = 64;
 
 /// The protocol of both families.
 #[derive(Debug)]
@@ -91,6 +99,8 @@ pub struct Core {
     begun: bool,
     members: bool,
     finish_by: Option<Tick>,
+    /// Control clients that wait for counts of routes, and of which families.
+    waiting: Vec<(u32, [bool; 2])>,
 }
 
 impl Core {
@@ -107,6 +117,7 @@ impl Core {
             begun: false,
             members: false,
             finish_by: None,
+            waiting: Vec::new(),
         };
         core.v4.configure(now, &core.config);
         core.v6.configure(now, &core.config);
@@ -195,10 +206,9 @@ impl Core {
                 Af::Ip4 => self.v4.route_failed(now, key),
                 Af::Ip6 => self.v6.route_failed(now, key),
             },
-            Notice::Counters { family, entries, last } => match family {
-                Af::Ip4 => self.v4.counters(now, entries, *last),
-                Af::Ip6 => self.v6.counters(now, entries, *last),
-            },
+            Notice::Counters { family, entries, last } => {
+                self.counters(now, *family, entries, *last, out);
+            }
             Notice::Config(config) => {
                 self.reconfigure(now, (**config).clone(), out);
                 out.push(Action::Event(event(EventKind::Reload)));
@@ -262,7 +272,8 @@ impl Core {
                 self.v6.flush(now, *group, *source);
                 return out.push(Action::Reply { client, reply: Reply::Done });
             }
-            Request::Show(_) | Request::Monitor | Request::Explain { .. } => return,
+            Request::Show(_) | Request::Explain { .. } => return self.count(now, client, out),
+            Request::Monitor => return,
         };
         let answered =
             matches!(order, Order::Add { .. } | Order::Remove { .. } | Order::Reload { .. });
@@ -270,6 +281,41 @@ impl Core {
         if !answered {
             out.push(Action::Reply { client, reply: Reply::Done });
         }
+    }
+
+    /// Has the routes counted for a client.
+    fn count(&mut self, now: Tick, client: u32, out: &mut Vec<Action>) {
+        let wanted = [self.v4.count_now(now), self.v6.count_now(now)];
+        if wanted == [false; 2] || self.waiting.len() >= MAX_WAITING {
+            return out.push(Action::Counted { client });
+        }
+        self.waiting.push((client, wanted));
+    }
+
+    /// The routes of a family were counted.
+    fn counters(
+        &mut self,
+        now: Tick,
+        family: Af,
+        entries: &[RouteCount],
+        last: bool,
+        out: &mut Vec<Action>,
+    ) {
+        match family {
+            Af::Ip4 => self.v4.counters(now, entries, last),
+            Af::Ip6 => self.v6.counters(now, entries, last),
+        }
+        if !last {
+            return;
+        }
+        self.waiting.retain_mut(|(client, wanted)| {
+            if let Some(wanted) = wanted.get_mut(family.index()) {
+                *wanted = false;
+            }
+            let waits = wanted.contains(&true);
+            out.extend((!waits).then_some(Action::Counted { client: *client }));
+            waits
+        });
     }
 
     fn reconfigure(&mut self, now: Tick, config: Config, out: &mut Vec<Action>) {

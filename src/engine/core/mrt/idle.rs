@@ -43,6 +43,16 @@ impl<F: Family> Mrt<F> {
         self.due = Some(now + interval);
     }
 
+    /// Asks for counters because somebody wants to see them; false when there are none. Where
+    /// strays are judged by what came between two readings, those are not to be close together.
+    pub fn count_now(&mut self, now: Tick) -> bool {
+        let counts = !self.routes.by_group() && !self.is_empty();
+        if counts {
+            self.read_counters(now);
+        }
+        counts
+    }
+
     /// Asks for counters as soon as [`LOST_AFTER`] has passed since the last time.
     pub(super) fn read_soon(&mut self, now: Tick) {
         let soon = now.max(self.asked + LOST_AFTER);

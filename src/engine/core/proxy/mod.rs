@@ -151,6 +151,11 @@ impl<F: Family> Proxy<F> {
         self.mrt.on_route_failed(now, key, world);
     }
 
+    /// Has the routes counted now; false when there is nothing to wait for.
+    pub fn count_now(&mut self, now: Tick) -> bool {
+        self.mrt.count_now(now)
+    }
+
     /// Counters of routes.
     pub fn counters(&mut self, now: Tick, entries: &[RouteCount], last: bool) {
         let world = World { links: &self.links, members: &self.groups };
