@@ -24,6 +24,7 @@ scenarios! {
     an_s_flag_lowers_nothing
     queries_of_those_not_elected_lower_nothing
     losing_ends_the_series_of_queries
+    no_more_the_querier_by_reload
     only_the_querier_asks_after_a_leave
     querier_always_never_yields
     querier_never_never_queries
@@ -229,6 +230,17 @@ fn losing_ends_the_series_of_queries<F: Net>(system: Behaviour) {
     router.report::<F>(DOWN, 5, ToEx, &[]);
     router.report::<F>(DOWN, 5, ToIn, &[]);
     general::<F>(&mut router, 0);
+    router.said::<F>(DOWN);
+    router.pass(Millis(1500));
+    assert!(router.said::<F>(DOWN).is_empty());
+}
+
+/// The same for one that a reload makes `querier never`.
+fn no_more_the_querier_by_reload<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.report::<F>(DOWN, 5, ToIn, &[]);
+    router.reload(&network::<F>("", "", "querier never"));
     router.said::<F>(DOWN);
     router.pass(Millis(1500));
     assert!(router.said::<F>(DOWN).is_empty());

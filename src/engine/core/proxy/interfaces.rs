@@ -258,7 +258,11 @@ impl<F: Family> Proxy<F> {
         } else {
             port.querier.stop();
         }
+        let yields = link.is_querier && !port.querier.is_querier();
         link.is_querier = port.querier.is_querier();
+        if yields {
+            self.groups.stop_queries(slot);
+        }
         let endpoint = link
             .source_address()
             .filter(|_| link.forwards())
