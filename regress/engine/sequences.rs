@@ -73,7 +73,7 @@ macro_rules! kernels {
         /// With what makes the families differ.
         #[test]
         fn $apart() {
-            check(Behaviour::$behaviour, APART + 2);
+            check(Behaviour::$behaviour, APART + 3);
         }
     )* };
 }

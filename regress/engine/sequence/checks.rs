@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use mcast_proxy::config::model::Role;
-use mcast_proxy::imsg::ctl::{GroupRow, Mode, UpstreamRow};
+use mcast_proxy::imsg::ctl::{Mode, UpstreamRow};
 use mcast_proxy::kroute::{MfcKey, Route, RouteKey};
 use mcast_proxy::sys::time::{Millis, Tick};
 use mcast_proxy::wire::Af;
 
 use super::Follows;
-use super::file::{BOUNDED, UNFOLLOWED};
-use super::forwarding::View;
-use super::heard::Claim;
-use super::members::Members;
+use super::claim::Claim;
+use super::file::BOUNDED;
+use super::forwarding::{Port, View};
+use super::group::Asked;
+use super::members::{Key, Members};
 use super::net::{self, LINKS, canonical};
 use super::parent::Parent;
+use super::sent::{Says, Sent};
 
 /// Rounding of timers.
 const GRAIN: Millis = Millis(8);
@@ -167,20 +169,17 @@ impl Look<'_> {
     fn check_members(self, view: &View) {
         let now = self.parent.now;
         let left = |end: Tick| u64::from((end - now).0.div_ceil(1000));
-        let follows = |link: usize| {
-            let points = self.parent.points;
-            UNFOLLOWED.iter().all(|(point, of)| *of != link || points >> point & 1 == 0)
-        };
+        let hosts = self.parent.hosts();
         let mut shown = BTreeSet::new();
         for row in &view.groups {
             let link = place(&row.interface);
             let key = (view.af, link, row.group);
             shown.insert(key);
-            if row.is_static || !follows(link) {
+            if row.is_static {
                 continue;
             }
-            let group = self.members.0.get(&key);
-            let (exclude, sources) = group.expect("members that nobody is").shown();
+            let group = self.members.groups.get(&key).expect("members that nobody is");
+            let ((exclude, sources), known) = (group.shown(), group.known(now));
             assert_eq!(row.filter_mode == Mode::Exclude, exclude.is_some(), "{row:?}");
             assert_eq!(row.expire, exclude.map(left), "{row:?}");
             let listed: BTreeMap<IpAddr, Option<u64>> =
@@ -188,26 +187,62 @@ impl Look<'_> {
             let expected = sources.iter().map(|(s, end)| (*s, end.map(left)));
             assert_eq!(listed, expected.collect(), "{row:?}");
             assert!(row.sources.iter().all(|s| s.forwarding == s.expire.is_some()), "{row:?}");
+            let here =
+                hosts.iter().filter(|h| (&h.interface, h.group) == (&row.interface, row.group));
+            let tracked: BTreeMap<IpAddr, (Claim, Option<u64>)> = here
+                .map(|h| {
+                    let claim = (h.filter_mode, h.sources.iter().copied().collect());
+                    (h.host, (claim, h.expire))
+                })
+                .collect();
+            let expected = known.into_iter().map(|(h, (claim, end))| (h, (claim, Some(left(end)))));
+            assert_eq!(tracked, expected.collect(), "hosts of {row:?}");
         }
-        let lost = self.members.0.keys().find(|k| k.0 == view.af && !shown.contains(k));
+        let lost = self.members.groups.keys().find(|k| k.0 == view.af && !shown.contains(k));
         assert_eq!(lost, None, "forgotten");
     }
 
-    /// What is shown to expire is woken up for; nothing is overdue.
-    fn check_deadline(self, views: &[View]) {
-        let (now, due) = (self.parent.now, self.parent.core.next_deadline());
-        assert!(due.is_none_or(|due| due > now), "overdue: {due:?}");
-        let of = |row: &GroupRow| {
-            let sources = row.sources.iter().filter_map(|s| s.expire);
-            sources.chain(row.expire).collect::<Vec<_>>()
+    /// The specific queries that went out are the model's.
+    pub(super) fn check_asked(self) {
+        if !self.follows.members {
+            return;
+        }
+        let place = |sent: &Sent| self.parent.place(sent.ifindex);
+        let asks = |sent: &Sent| match &sent.says {
+            Says::Query { group: Some(group), sources, suppress, .. } => {
+                let key = (sent.family, place(sent)?, *group);
+                Some((key, (sent.at, *suppress, sources.clone())))
+            }
+            Says::Query { group: None, .. }
+            | Says::Report(_)
+            | Says::OldReport(_)
+            | Says::Leave(_) => None,
         };
-        let ends = views.iter().flat_map(|v| v.groups.iter().flat_map(of));
-        let queriers = views.iter().flat_map(|v| &v.ports).filter(|p| p.row.querier);
-        let queries = queriers.map(|p| u64::from(p.row.query_interval));
-        let others = views.iter().flat_map(|v| &v.ports).filter_map(|p| p.row.querier_expire);
-        if let Some(first) = ends.chain(queries).chain(others).min() {
-            let first = Millis(u32::try_from(first).expect("a time") * 1000 + 1000 + GRAIN.0);
-            assert!(due.is_some_and(|due| due <= now + first), "{due:?} is too late");
+        let mut sent: Vec<(Key, Asked)> = self.parent.sent.iter().filter_map(asks).collect();
+        let mut asked = self.members.asked.clone();
+        sent.sort();
+        asked.sort();
+        assert_eq!(sent, asked, "specific queries");
+    }
+
+    /// What is to happen is woken up for, and nothing is overdue.
+    fn check_deadline(self, views: &[View]) {
+        let (parent, now) = (self.parent, self.parent.now);
+        let due = parent.core.next_deadline();
+        assert!(due.is_none_or(|due| due > now), "overdue: {due:?}");
+        let members = self.members.next().filter(|_| self.follows.members);
+        let ports = || views.iter().flat_map(|v| v.ports.iter().map(|p| (v.af, p)));
+        let seconds = |s: u64| Millis(u32::try_from(s).expect("a time") * 1000);
+        // The last query may have been another index's.
+        let asks = |(af, port): (Af, &Port)| {
+            let last = parent.asked_all.get(&(af, port.ifindex)).copied().unwrap_or(now);
+            port.row.querier.then(|| last + seconds(port.row.query_interval.into()))
+        };
+        let yields =
+            |(_, port): (Af, &Port)| Some(now + seconds(port.row.querier_expire?) + Millis(1000));
+        let others = ports().filter_map(asks).chain(ports().filter_map(yields));
+        if let Some(first) = others.chain(members).min() {
+            assert!(due.is_some_and(|due| due <= first + GRAIN), "{due:?} is later than {first:?}");
         }
     }
 
@@ -308,11 +343,8 @@ impl Look<'_> {
         for r in self.parent.counters().into_iter().filter(|r| r.family == af) {
             lines.push(format!("discarded {} {:?}", r.interface, r.discarded));
         }
-        let mut sent: BTreeMap<u32, usize> = BTreeMap::new();
-        for transmit in self.parent.sent.iter().filter(|t| Af::of(t.destination) == af) {
-            *sent.entry(transmit.ifindex).or_default() += 1;
-        }
-        lines.push(format!("sent {sent:?}"));
+        let sent = self.parent.sent.iter().filter(|sent| sent.family == af);
+        lines.extend(sent.map(Sent::line));
         lines
     }
 

@@ -15,8 +15,6 @@ use super::net::{group, sender};
 
 /// Points that a file can differ in.
 pub(super) const POINTS: u32 = 24;
-/// Points of links whose members the model does not follow, with the place of the link.
-pub(super) const UNFOLLOWED: [(u32, usize); 3] = [(8, 2), (9, 3), (18, 4)];
 /// The point that bounds the table of routes.
 pub(super) const BOUNDED: u32 = 19;
 

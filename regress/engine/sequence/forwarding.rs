@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use mcast_proxy::config::model::{
     GroupSet, Mroute, Pattern, QuerierMode, Role, Settings, SourceMatch, SourceNet,
 };
@@ -11,12 +12,14 @@ use mcast_proxy::imsg::ctl::{GroupRow, LinkRow, Mode};
 use mcast_proxy::kroute::Interface;
 use mcast_proxy::wire::Af;
 
-use super::heard::Claim;
+use super::claim::Claim;
+use super::group::Rules;
 use super::net::{LINKS, interface};
 use super::parent::Parent;
 
 /// An interface that takes part.
 pub(super) struct Port {
+    pub(super) link: usize,
     pub(super) ifindex: u32,
     interface: Interface,
     pub(super) settings: Settings,
@@ -26,6 +29,17 @@ pub(super) struct Port {
 impl Port {
     pub(super) fn name(&self) -> &str {
         &self.interface.name
+    }
+
+    /// What its router part goes by.
+    pub(super) fn rules(&self) -> Rules {
+        Rules::of(&self.row, &self.settings)
+    }
+
+    /// The groups that the configuration gives it members of.
+    pub(super) fn configured(&self, af: Af) -> BTreeSet<IpAddr> {
+        let of = self.settings.static_groups.iter().chain(&self.settings.joins);
+        of.flat_map(|of| each(of.group)).filter(|group| Af::of(*group) == af).collect()
     }
 
     fn is_ready(&self) -> bool {
@@ -106,7 +120,7 @@ impl View {
             let ifindex = at.ifindex?;
             let settings = parent.config.resolve(LINKS[link])?;
             let interface = interface(link, ifindex, at.up, at.own());
-            Some(Port { ifindex, interface, settings, row })
+            Some(Port { link, ifindex, interface, settings, row })
         };
         let mine = |r: &Mroute| match r.group {
             GroupSet::Net(net) => Af::of(net.addr()) == af,
@@ -217,10 +231,6 @@ impl View {
             p.is_upstream() || p.settings.role == Role::Static && !p.settings.joins.is_empty()
         };
         for port in self.ports.iter().filter(hosts) {
-            let each = |net: ipnet::IpNet| {
-                let all = net.subnets(net.max_prefix_len()).expect("addresses of the range");
-                all.map(|one| one.addr())
-            };
             let joined = port.settings.joins.iter().flat_map(|j| each(j.group));
             let groups = self.groups.iter().map(|row| row.group).chain(joined);
             let groups: BTreeSet<IpAddr> = groups.filter(|g| Af::of(*g) == self.af).collect();
@@ -280,4 +290,10 @@ impl View {
         };
         self.mroutes.iter().filter_map(exact).collect()
     }
+}
+
+/// The addresses of a range.
+fn each(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let all = net.subnets(net.max_prefix_len()).expect("addresses of the range");
+    all.map(|one| one.addr())
 }

@@ -4,13 +4,16 @@
 //! Part of the tests of the engine and of the fuzz target `core`.
 
 mod checks;
+mod claim;
 mod file;
 mod forwarding;
+mod group;
 mod heard;
 mod members;
 mod net;
 mod op;
 mod parent;
+mod sent;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,7 +27,7 @@ use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::{self, Address, Af, Family, QuerySpec, RecordType, ReportBuilder, Sender};
 
 use self::checks::Look;
-use self::members::{Members, Rules};
+use self::members::Members;
 pub use self::op::{APART, LENGTH};
 use self::op::{Op, Said};
 use self::parent::Parent;
@@ -89,6 +92,7 @@ impl Run {
 
     fn step(&mut self, op: &Op) {
         self.parent.sent.clear();
+        self.members.asked.clear();
         self.note_rules();
         self.apply(op);
         self.note_links();
@@ -99,16 +103,18 @@ impl Run {
         }
         // No two operations at one moment, and each at a moment that timers are rounded to.
         self.pass(8);
+        let look = Look { parent: &self.parent, members: &self.members, follows: self.follows };
+        look.check_asked();
     }
 
     /// What the links go by, as the model is to know it.
     fn note_rules(&mut self) {
         self.queriers.clear();
         for af in Af::ALL {
-            for (link, row) in self.parent.link_rows(af) {
-                self.members.rules(af, link, Rules::of(&row));
-                if row.querier {
-                    self.queriers.insert((af, link));
+            for port in forwarding::View::new(&self.parent, af).ports {
+                self.members.rules(af, port.link, port.rules());
+                if port.row.querier {
+                    self.queriers.insert((af, port.link));
                 }
             }
         }
@@ -122,7 +128,7 @@ impl Run {
                 let row = rows.iter().find(|(at, _)| *at == link);
                 let up = self.parent.links[link].up;
                 if !row.is_some_and(|_| up) {
-                    self.members.0.retain(|(family, at, _), _| (*family, *at) != (af, link));
+                    self.members.forget(af, link);
                 }
                 let querier = row.is_some_and(|(_, row)| row.querier);
                 if self.queriers.contains(&(af, link)) && !querier {
@@ -135,6 +141,8 @@ impl Run {
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Report { link, host, group, said } => {
+                // In IPv6 nobody speaks without an address.
+                self.follows.alike &= *host != op::NOBODY;
                 both!(self.report(*link, *host, *group, *said));
             }
             Op::Query { link, lower, group, sources, suppress } => {
@@ -161,10 +169,7 @@ impl Run {
                 self.parent.change(*link, |l| l.addressed = !l.addressed);
             }
             Op::Reload(point) => {
-                let points = self.parent.points ^ 1 << point;
-                let left = |(point, link): &(u32, usize)| points >> point & 1 == 1 && *link > 0;
-                self.follows.members &= !file::UNFOLLOWED.iter().any(left);
-                self.parent.reload(points);
+                self.parent.reload(self.parent.points ^ 1 << point);
             }
             Op::Statement { add, which } => {
                 for af in Af::ALL {
@@ -211,8 +216,11 @@ impl Run {
     fn report<F: Family>(&mut self, link: usize, host: u8, group: usize, said: Said) {
         let at = self.parent.links[link];
         let (Some(ifindex), true) = (at.ifindex, at.up) else { return };
-        self.expect(F::AF, link, group, said);
-        let source = address::<F>(net::host(F::AF, link, host));
+        let source = match host {
+            op::NOBODY => F::Addr::UNSPECIFIED,
+            host => address::<F>(net::host(F::AF, link, host)),
+        };
+        self.expect(link, source.into(), group, said);
         let from = Sender::<F> { ifindex, source, mtu: 1500 };
         let group = address::<F>(net::group(F::AF, group));
         let messages = match said {
@@ -230,18 +238,24 @@ impl Run {
     }
 
     /// The same for the model, as far as the configuration admits it.
-    fn expect(&mut self, af: Af, link: usize, group: usize, said: Said) {
+    fn expect(&mut self, link: usize, host: IpAddr, group: usize, said: Said) {
+        let af = Af::of(host);
         let view = forwarding::View::new(&self.parent, af);
         let at = self.parent.links[link];
         let Some(port) = view.ports.iter().find(|p| Some(p.ifindex) == at.ifindex) else { return };
-        let (rules, now) = (Rules::of(&port.row), self.parent.now);
+        let (rules, now) = (port.rules(), self.parent.now);
+        let configured = port.configured(af);
         let is_specific = group == net::SPECIFIC;
-        let foreign = af == Af::Ip4 && !at.addressed && !port.takes_any();
+        let foreign = match (af, host.is_unspecified()) {
+            (Af::Ip4, false) => !at.addressed && !port.takes_any(),
+            (Af::Ip4, true) | (Af::Ip6, false) => false,
+            (Af::Ip6, true) => true,
+        };
         let group = net::group(af, group);
         if foreign || port.is_boundary(group) || !port.permits(group, None) {
             return;
         }
-        let key = (af, link, group);
+        let (key, goes_by) = ((af, link, group), (rules, &configured));
         let none = BTreeSet::new();
         match said {
             Said::Record(kind, sources) => {
@@ -251,12 +265,14 @@ impl Run {
                     net::picked(af, sources).into_iter().filter(kept).collect();
                 let empty = list.is_empty() && !excludes && kind != RecordType::ToIn;
                 if !(excludes && is_specific || empty) {
-                    self.members.record(now, key, rules, (kind, &list));
+                    self.members.record(now, key, goes_by, host, (kind, &list));
                 }
             }
             Said::Report | Said::Leave if is_specific => {}
-            Said::Leave => self.members.record(now, key, rules, (RecordType::ToIn, &none)),
-            Said::Report => self.members.older(now, key, rules),
+            Said::Leave => {
+                self.members.record(now, key, goes_by, host, (RecordType::ToIn, &none));
+            }
+            Said::Report => self.members.older(now, key, goes_by, host),
         }
     }
 

@@ -65,6 +65,8 @@ const KINDS: [RecordType; 6] = [
 pub const LENGTH: usize = 4;
 /// The first octet of what makes the families differ, or the model blind.
 pub const APART: u8 = 60;
+/// Says something without an address of its own.
+pub(super) const NOBODY: u8 = 0;
 /// First octets mean the same modulo this.
 const CODES: u8 = 64;
 
@@ -77,8 +79,9 @@ pub(super) fn take(octets: &mut &[u8]) -> Option<Op> {
     let down = 2 + pick(*a) % 3;
     let host = 10 + *a / 64 % 3;
     Some(match code % CODES {
-        0..=15 => {
+        0..=15 | 62 => {
             let said = Said::Record(KINDS[pick(*c) % KINDS.len()], *c / 16 % 8);
+            let host = if code % CODES == 62 { NOBODY } else { host };
             Op::Report { link: down, host, group, said }
         }
         16..=18 => {

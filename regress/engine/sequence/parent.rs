@@ -18,6 +18,7 @@ use mcast_proxy::wire::{Af, Family};
 use super::file;
 use super::heard::Heard;
 use super::net::{LINKS, interface};
+use super::sent::{Says, Sent};
 
 /// Inputs that one event may bring about.
 const MOST_TURNS: u32 = 10_000;
@@ -61,9 +62,11 @@ pub(super) struct Parent {
     /// Routes of each family that are refused from now on.
     pub(super) refuse: [u8; 2],
     /// Protocol messages of the last operation.
-    pub(super) sent: Vec<Transmit>,
+    pub(super) sent: Vec<Sent>,
     /// What the routers upstream have heard.
     pub(super) heard: Heard,
+    /// The last General Query of each link.
+    pub(super) asked_all: BTreeMap<(Af, u32), Tick>,
     finished: bool,
 }
 
@@ -89,6 +92,7 @@ impl Parent {
             refuse: [0; 2],
             sent: Vec::new(),
             heard: Heard::default(),
+            asked_all: BTreeMap::new(),
             finished: false,
         };
         for link in 0..LINKS.len() {
@@ -121,6 +125,11 @@ impl Parent {
     /// Takes the other address.
     pub(super) fn readdress(&mut self, link: usize) {
         self.change(link, |l| l.own = if l.own == OWN[0] { OWN[1] } else { OWN[0] });
+    }
+
+    /// Which link has the index.
+    pub(super) fn place(&self, ifindex: u32) -> Option<usize> {
+        self.links.iter().position(|link| link.ifindex == Some(ifindex))
     }
 
     fn tell_link(&mut self, link: usize) {
@@ -182,7 +191,9 @@ impl Parent {
             while let Some(action) = self.core.poll_action() {
                 waiting.extend(self.obey(action).map(Input::Parent));
             }
-            if self.sent.len() > before || matches!(input, Input::Parent(_)) {
+            // A query may be of another version.
+            let is_told = matches!(input, Input::Parent(_) | Input::Packet(_));
+            if self.sent.len() > before || is_told {
                 self.listen(before);
             }
             if waiting.is_empty() {
@@ -214,7 +225,7 @@ impl Parent {
             Action::Parent(order) => self.order(order),
             Action::Transmit(transmit) => {
                 assert!(transmit.bytes.len() <= 1500 && transmit.destination.is_multicast());
-                self.sent.push(transmit);
+                self.sent.push(Sent::new(self.now, &transmit));
                 None
             }
             Action::Event(_)
@@ -286,15 +297,14 @@ impl Parent {
     }
 
     fn add_vif(&mut self, family: Af, ifindex: u32) -> Result<u16, String> {
-        let vifs = &mut self.vifs[family.index()];
-        if let Some(number) = vifs.get(&ifindex) {
+        if let Some(number) = self.vifs[family.index()].get(&ifindex) {
             return Ok(*number);
         }
-        let link = self.links.iter().position(|l| l.ifindex == Some(ifindex)).ok_or("gone")?;
+        let link = self.place(ifindex).ok_or("gone")?;
         let Link { up, .. } = self.links[link];
         let interface = interface(link, ifindex, up, self.links[link].own());
         let number = self.kernel.add_vif(family, &interface).map_err(|e| e.to_string())?;
-        vifs.insert(ifindex, number);
+        self.vifs[family.index()].insert(ifindex, number);
         Ok(number)
     }
 
@@ -307,8 +317,11 @@ impl Parent {
                 self.heard.meet(family, ifindex, here);
             }
         }
-        for transmit in &self.sent[before..] {
-            self.heard.hear(transmit);
+        for sent in &self.sent[before..] {
+            self.heard.hear(sent);
+            if let Says::Query { group: None, .. } = sent.says {
+                self.asked_all.insert((sent.family, sent.ifindex), sent.at);
+            }
         }
     }
 
