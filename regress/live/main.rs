@@ -21,4 +21,5 @@ mod reload;
 mod service;
 mod statics;
 mod tables;
+mod tunnel;
 mod wrongvif;

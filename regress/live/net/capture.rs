@@ -10,7 +10,7 @@ use nix::sys::socket::{
 };
 use nix::{setsockopt_impl, sockopt_impl};
 
-use super::Host;
+use super::{Host, packet};
 
 sockopt_impl!(IgnoreOutgoing, SetOnly, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, libc::c_int);
 
@@ -86,6 +86,8 @@ impl Seen {
 pub struct Capture {
     socket: OwnedFd,
     interface: usize,
+    /// What the host sends is heard, and nothing else.
+    leaving: bool,
     seen: Vec<Seen>,
 }
 
@@ -93,23 +95,38 @@ impl Capture {
     /// Hears what arrives on the interface from now on.
     #[must_use]
     pub fn new(host: &Host, interface: &str) -> Self {
+        let capture = Self::open(host, interface, false);
+        // What the host sends itself would fill it.
+        setsockopt(&capture.socket, IgnoreOutgoing, &1).expect("PACKET_IGNORE_OUTGOING");
+        capture
+    }
+
+    /// Hears what the host sends on the interface from now on.
+    #[must_use]
+    pub fn leaving(host: &Host, interface: &str) -> Self {
+        Self::open(host, interface, true)
+    }
+
+    fn open(host: &Host, interface: &str, leaving: bool) -> Self {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let all = SockProtocol::EthAll;
         let socket = host
             .run(|| socket(AddressFamily::Packet, SockType::Datagram, flags, all))
             .expect("a packet socket");
         setsockopt(&socket, RcvBuf, &(4 << 20)).expect("a receive buffer");
-        // What the host sends itself would fill it.
-        setsockopt(&socket, IgnoreOutgoing, &1).expect("PACKET_IGNORE_OUTGOING");
         let interface = usize::try_from(host.index(interface)).expect("a small interface index");
-        Self { socket, interface, seen: Vec::new() }
+        Self { socket, interface, leaving, seen: Vec::new() }
     }
 
     /// All IGMP and MLD messages heard so far.
     pub fn seen(&mut self) -> &[Seen] {
         let mut bytes = [0; 2048];
         while let Ok((length, from)) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes) {
-            if from.is_some_and(|from| from.ifindex() == self.interface) {
+            let is = |from: LinkAddr| {
+                let leaving = from.pkttype() == libc::PACKET_OUTGOING;
+                from.ifindex() == self.interface && leaving == self.leaving
+            };
+            if from.is_some_and(is) {
                 self.seen.extend(parse(&bytes[..length]));
             }
         }
@@ -213,15 +230,6 @@ fn records(
     Some(found)
 }
 
-/// The sum of RFC 1071.
-fn checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let words = parts.iter().flat_map(|p| p.chunks(2));
-    let sum: u32 = words.map(|w| u32::from(w[0]) << 8 | w.get(1).map_or(0, |b| (*b).into())).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    (!u16::try_from(folded).expect("folded twice")).to_be_bytes()
-}
-
 /// Sends an IGMP message, its checksum still zero, in an IP packet without any option.
 pub fn send_igmp(
     host: &Host,
@@ -230,17 +238,7 @@ pub fn send_igmp(
     destination: Ipv4Addr,
     message: &[u8],
 ) {
-    let mut message = message.to_vec();
-    let sum = checksum(&[&message]);
-    message[2..4].copy_from_slice(&sum);
-    let length = u16::try_from(20 + message.len()).expect("a short message");
-    let mut packet = vec![0x45, 0xc0];
-    packet.extend(length.to_be_bytes());
-    // The kernel fills in the identification and the checksum of the header.
-    packet.extend([0, 0, 0, 0, 1, 2, 0, 0]);
-    packet.extend(source.octets());
-    packet.extend(destination.octets());
-    packet.extend(message);
+    let packet = packet::igmp(source, destination, message);
     send_raw(host, interface, AddressFamily::Inet, destination.into(), &packet);
 }
 
@@ -252,19 +250,7 @@ pub fn send_mld(
     destination: Ipv6Addr,
     message: &[u8],
 ) {
-    let mut message = message.to_vec();
-    let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
-    let (from, to) = (source.octets(), destination.octets());
-    let sum = checksum(&[&from, &to, &length, &[0, 0, 0, 58], &message]);
-    message[2..4].copy_from_slice(&sum);
-    let payload = u16::try_from(8 + message.len()).expect("a short message");
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend(payload.to_be_bytes());
-    packet.extend([0, 1]);
-    packet.extend(from);
-    packet.extend(to);
-    packet.extend([58, 0, 5, 2, 0, 0, 1, 0]);
-    packet.extend(message);
+    let packet = packet::mld(source, destination, message);
     send_raw(host, interface, AddressFamily::Inet6, destination.into(), &packet);
 }
 

@@ -10,7 +10,8 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
@@ -68,6 +69,19 @@ impl Host {
     /// Makes a bridge that is up.
     pub fn bridge(&self, name: &str, options: Vec<InfoBridge>) {
         self.create(name, InfoKind::Bridge, InfoData::Bridge(options));
+        self.up(name);
+    }
+
+    /// Makes a tunnel device that is up: point-to-point, without broadcast and without hardware
+    /// addresses. What comes in by UDP to [`tunnel::PORT`](super::tunnel::PORT) arrives on it.
+    pub fn tunnel(&self, name: &str) {
+        let options = vec![
+            InfoVxlan::CollectMetadata(true),
+            InfoVxlan::Learning(false),
+            InfoVxlan::Gpe,
+            InfoVxlan::Port(super::tunnel::PORT),
+        ];
+        self.create(name, InfoKind::Vxlan, InfoData::Vxlan(options));
         self.up(name);
     }
 

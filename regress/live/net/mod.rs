@@ -3,7 +3,8 @@
 //! A [`Host`] has no name outside this process: what it holds vanishes with it. The programs that
 //! run in it are told through [`daemon`], its links are made by [`link`], its sockets by
 //! [`socket`], and [`capture`] tells what it hears; [`meddle`] changes the kernel's routing behind a
-//! program's back, [`lacking`] takes parts of the kernel away. Nothing here uses the library: the
+//! program's back, [`lacking`] takes parts of the kernel away; [`packet`]
+//! makes packets by hand, which a [`tunnel`] carries. Nothing here uses the library: the
 //! programs are seen from outside.
 
 pub mod capture;
@@ -11,8 +12,10 @@ pub mod daemon;
 pub mod lacking;
 pub mod link;
 pub mod meddle;
+pub mod packet;
 pub mod socket;
 pub mod topology;
+pub mod tunnel;
 
 use std::fs::{self, File};
 use std::io;
