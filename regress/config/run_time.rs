@@ -1,7 +1,9 @@
 //! Statements added and removed at run time, the difference between configurations, reload.
 
-use mcast_proxy::config::model::{Config, Mgroup, Mroute, Statement};
-use mcast_proxy::config::{Change, diff, keep_run_time, print};
+use std::collections::BTreeSet;
+
+use mcast_proxy::config::model::{Config, Mgroup, Mroute, Pattern, Statement};
+use mcast_proxy::config::{Change, diff, keep_run_time, note_run_time, print};
 
 use crate::parse;
 
@@ -184,6 +186,62 @@ fn run_time_changes_are_carried_over_in_their_order() {
     let told = keep_run_time(&mut new, &mut changes, refuse);
     assert_eq!(told[3], "dropped: mgroup from up group 226.0.0.1: no");
     assert_eq!(beyond_base(&new), ["mroute from up group 226.0.0.1 to d"]);
+}
+
+/// A statement that a script toggles for years: what is noted does not grow, and says after a reload
+/// what was in force before.
+fn check_notes(file: &str, words: &[(bool, &str)]) {
+    let mut now = config(file);
+    let mut changes = Vec::new();
+    for (add, to) in words.iter().cycle().take(3 * words.len()) {
+        let mut statement = mroute("mroute from up group 226.0.0.1 to x");
+        if let Statement::Mroute(route) = &mut statement {
+            route.to = to.split_whitespace().map(|name| Pattern(name.into())).collect();
+        }
+        let done = if *add { now.add(&statement) } else { now.remove(&statement) };
+        if let Ok(statement) = done {
+            note_run_time(&mut changes, Change { add: *add, statement });
+        }
+        let (mut again, mut kept) = (config(file), changes.clone());
+        keep_run_time(&mut again, &mut kept, |_| Ok(()));
+        assert_eq!(outputs(&again), outputs(&now), "after {add} {to} of {words:?}: {changes:?}");
+        assert!(changes.len() <= 4, "{changes:?}");
+    }
+}
+
+/// The outgoing interfaces of each route.
+fn outputs(config: &Config) -> Vec<BTreeSet<&str>> {
+    config.mroutes.iter().map(|r| r.to.iter().map(|p| p.0.as_str()).collect()).collect()
+}
+
+#[test]
+fn notes_of_run_time_changes_are_few_and_true() {
+    let ops = [
+        (true, "a"),
+        (true, "b"),
+        (true, "a b"),
+        (false, "a"),
+        (false, "b"),
+        (false, "a b"),
+        (false, ""),
+    ];
+    for file in ["", "mroute from up group 226.0.0.1 to a", "mroute from up group 226.0.0.1 to a b"]
+    {
+        for first in ops {
+            for second in ops {
+                for third in ops {
+                    check_notes(file, &[first, second, third]);
+                    check_notes(file, &[(true, "a b"), first, second, third]);
+                }
+            }
+        }
+    }
+    let joined = |add| Change { add, statement: join("mgroup from up group 226.0.0.1") };
+    let mut changes = Vec::new();
+    for add in [true, false, true] {
+        note_run_time(&mut changes, joined(add));
+    }
+    assert_eq!(changes, [joined(true)]);
 }
 
 #[test]

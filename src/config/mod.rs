@@ -27,7 +27,7 @@ pub use diff::diff;
 pub use files::{Disk, Files, MAX_FILE};
 pub use parse::{MAX_DEPTH, MAX_FILES, MAX_TOTAL, load, load_from};
 pub use print::print;
-pub use runtime::{Change, keep_run_time};
+pub use runtime::{Change, keep_run_time, note_run_time};
 pub use scan::{MAX_EXPANSION, MAX_MACROS, MAX_STATEMENT};
 pub use source::{Error, Errors, MAX_ERRORS, MAX_WARNINGS};
 pub use value::{

@@ -8,30 +8,31 @@ use super::value::{check_family, check_joined, show_net};
 impl Config {
     /// Adds a statement, by the rules of the file. A static route with the incoming interface,
     /// source and group of another adds its outgoing interfaces to that; a membership on a
-    /// downstream becomes a `static-group` of its block.
+    /// downstream becomes a `static-group` of its block. Returns what was not there before.
     ///
     /// # Errors
     /// Why it is refused, for the user; the configuration is as before then.
-    pub fn add(&mut self, statement: &Statement) -> Result<(), String> {
+    pub fn add(&mut self, statement: &Statement) -> Result<Statement, String> {
         match statement {
-            Statement::Mroute(route) => self.add_mroute(route),
-            Statement::Join(join) => self.add_join(join),
+            Statement::Mroute(route) => self.add_mroute(route).map(Statement::Mroute),
+            Statement::Join(join) => self.add_join(join).map(|()| statement.clone()),
         }
     }
 
     /// Takes a statement out. Of a static route with more outgoing interfaces than the statement
-    /// names, these are taken out; without any in the statement, the route is.
+    /// names, these are taken out; without any in the statement, the route is. Returns what is taken
+    /// out.
     ///
     /// # Errors
     /// That there is no such statement, for the user.
-    pub fn remove(&mut self, statement: &Statement) -> Result<(), String> {
+    pub fn remove(&mut self, statement: &Statement) -> Result<Statement, String> {
         match statement {
-            Statement::Mroute(route) => self.remove_mroute(route),
-            Statement::Join(join) => self.remove_join(join),
+            Statement::Mroute(route) => self.remove_mroute(route).map(Statement::Mroute),
+            Statement::Join(join) => self.remove_join(join).map(|()| statement.clone()),
         }
     }
 
-    fn add_mroute(&mut self, route: &Mroute) -> Result<(), String> {
+    fn add_mroute(&mut self, route: &Mroute) -> Result<Mroute, String> {
         check_mroute(route)?;
         let blocks = Blocks::new(self);
         let names = || std::iter::once(&route.from).chain(&route.to);
@@ -41,10 +42,17 @@ impl Config {
         }
         let key = RouteKey::of(route);
         let same = self.mroutes.iter().position(|other| RouteKey::of(other) == key);
-        let merged = match same.and_then(|n| self.mroutes.get(n)) {
-            None => route.clone(),
-            Some(other) => merge(other, route)?,
-        };
+        let mut fresh = route.clone();
+        let mut merged = route.clone();
+        if let Some(other) = same.and_then(|n| self.mroutes.get(n)) {
+            fresh.to.retain(|name| !other.to.contains(name));
+            if !same_flows(other, route) || fresh.to.is_empty() {
+                return Err(format!(
+                    "there is a static route for the same source and group: {other}"
+                ));
+            }
+            merged.to = [other.to.as_slice(), &fresh.to].concat();
+        }
         match Loops::new(&self.mroutes).through(&merged) {
             Search::Loop(path) => return Err(loop_message(&path)),
             Search::None | Search::Unknown => {}
@@ -53,18 +61,22 @@ impl Config {
             Some(other) => *other = merged,
             None => self.mroutes.push(merged),
         }
-        Ok(())
+        Ok(fresh)
     }
 
-    fn remove_mroute(&mut self, route: &Mroute) -> Result<(), String> {
+    fn remove_mroute(&mut self, route: &Mroute) -> Result<Mroute, String> {
         let n = self.find_mroute(route).ok_or("there is no such static route")?;
+        let mut gone = route.clone();
         if let Some(found) = self.mroutes.get_mut(n) {
-            found.to.retain(|name| !route.to.is_empty() && !route.to.contains(name));
+            if gone.to.is_empty() {
+                gone.to.clone_from(&found.to);
+            }
+            found.to.retain(|name| !gone.to.contains(name));
             if found.to.is_empty() {
                 self.mroutes.remove(n);
             }
         }
-        Ok(())
+        Ok(gone)
     }
 
     fn add_join(&mut self, join: &Mgroup) -> Result<(), String> {
@@ -119,17 +131,6 @@ fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) -> Result<(), String> {
     Ok(())
 }
 
-/// The route with the outgoing interfaces of both.
-fn merge(old: &Mroute, new: &Mroute) -> Result<Mroute, String> {
-    let fresh: Vec<_> = new.to.iter().filter(|name| !old.to.contains(name)).cloned().collect();
-    if old.from != new.from || old.source != new.source || fresh.is_empty() {
-        return Err(format!("there is a static route for the same source and group: {old}"));
-    }
-    let mut merged = old.clone();
-    merged.to.extend(fresh);
-    Ok(merged)
-}
-
 /// A statement that was added or removed at run time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -137,6 +138,34 @@ pub struct Change {
     pub add: bool,
     /// What.
     pub statement: Statement,
+}
+
+fn same_flows(a: &Mroute, b: &Mroute) -> bool {
+    (&a.from, &a.source, &a.group) == (&b.from, &b.source, &b.group)
+}
+
+/// Notes what a change added or took out, for [`keep_run_time`]. What it undoes of those before is
+/// forgotten with it, so that the list does not grow with time.
+pub fn note_run_time(changes: &mut Vec<Change>, mut change: Change) {
+    let mut undone = false;
+    changes.retain_mut(|old| match (&mut old.statement, &mut change.statement) {
+        _ if old.add == change.add => true,
+        (Statement::Mroute(old), Statement::Mroute(new)) if same_flows(old, new) => {
+            let both: Vec<_> = old.to.iter().filter(|n| new.to.contains(n)).cloned().collect();
+            for to in [&mut old.to, &mut new.to] {
+                to.retain(|name| !both.contains(name));
+            }
+            undone |= new.to.is_empty();
+            !old.to.is_empty()
+        }
+        (old, new) => {
+            undone |= old == new;
+            old != new
+        }
+    });
+    if !undone {
+        changes.push(change);
+    }
 }
 
 /// Carries run-time changes, in their order, over a reload: what was removed is taken out of the
@@ -156,7 +185,7 @@ pub fn keep_run_time(
             return stays;
         }
         let (stays, line) = match refuse(statement).and_then(|()| new.add(statement)) {
-            Ok(()) => (true, format!("kept from run time: {statement}")),
+            Ok(_) => (true, format!("kept from run time: {statement}")),
             Err(_) if new.has(statement) => (false, format!("now in the file: {statement}")),
             Err(why) => (false, format!("dropped: {statement}: {why}")),
         };
@@ -181,9 +210,8 @@ impl Config {
 
     /// The static route that the statement is, or is a part of.
     fn find_mroute(&self, route: &Mroute) -> Option<usize> {
-        self.mroutes.iter().position(|r| {
-            (&r.from, &r.source, &r.group) == (&route.from, &route.source, &route.group)
-                && route.to.iter().all(|name| r.to.contains(name))
-        })
+        self.mroutes
+            .iter()
+            .position(|r| same_flows(r, route) && route.to.iter().all(|name| r.to.contains(name)))
     }
 }

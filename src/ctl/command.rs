@@ -82,8 +82,8 @@ pub const TABLE: &[Entry] = &[
     ),
     request!(
         ["remove"],
-        "interface [except net,...] [source[/len]] group[/len] [mask | scope] interface ...",
-        |rest| statement::route(rest).map(Request::Remove)
+        "interface [except net,...] [source[/len]] group[/len] [mask | scope] [interface ...]",
+        |rest| statement::whole_route(rest).map(Request::Remove)
     ),
     request!(["flush"], "[group [source]]", |rest| {
         flow(rest).map(|(group, source)| Request::Flush { group, source })

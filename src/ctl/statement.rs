@@ -26,16 +26,29 @@ pub fn join(words: &[String]) -> Result<Statement, String> {
 /// # Errors
 /// What is wrong, for the user.
 pub fn route(words: &[String]) -> Result<Statement, String> {
+    let route = any_route(words)?;
+    if route.to.is_empty() {
+        return Err("an outgoing interface is needed".into());
+    }
+    Ok(Statement::Mroute(route))
+}
+
+/// As [`route`], but without outgoing interfaces the whole route is meant.
+///
+/// # Errors
+/// What is wrong, for the user.
+pub fn whole_route(words: &[String]) -> Result<Statement, String> {
+    any_route(words).map(Statement::Mroute)
+}
+
+fn any_route(words: &[String]) -> Result<Mroute, String> {
     let [from, words @ ..] = words else {
         return Err("an interface is needed".into());
     };
     let (source, words) = source(words)?;
     let (group, words) = group(words)?;
     let to: Vec<Pattern> = words.iter().map(|w| parse_name(w)).collect::<Result<_, _>>()?;
-    if to.is_empty() {
-        return Err("an outgoing interface is needed".into());
-    }
-    Ok(Statement::Mroute(Mroute { from: parse_name(from)?, source, group, to }))
+    Ok(Mroute { from: parse_name(from)?, source, group, to })
 }
 
 /// Takes the sources off: `except` with networks, or what is not a group, or the unspecified address
@@ -71,12 +84,15 @@ fn group(words: &[String]) -> Result<(GroupSet, &[String]), String> {
     };
     let every_ip6 = group == "::";
     let group = GroupSet::Net(parse_group(group)?);
+    let is_scope = |word: &str| word.contains("..") || word.parse::<u64>().is_ok();
     match rest {
-        [scope, rest @ ..] if every_ip6 && !rest.is_empty() => match parse_scope(scope) {
-            Ok(mask) => Ok((GroupSet::Scopes(mask), rest)),
-            Err(why) if scope.contains("..") || scope.parse::<u64>().is_ok() => Err(why),
-            Err(_) => Ok((group, words.get(1..).unwrap_or_default())),
-        },
+        [scope, rest @ ..] if every_ip6 && (!rest.is_empty() || is_scope(scope)) => {
+            match parse_scope(scope) {
+                Ok(mask) => Ok((GroupSet::Scopes(mask), rest)),
+                Err(why) if is_scope(scope) => Err(why),
+                Err(_) => Ok((group, words.get(1..).unwrap_or_default())),
+            }
+        }
         _ => Ok((group, rest)),
     }
 }
@@ -176,5 +192,15 @@ mod tests {
         for line in bad {
             assert!(route(&words(line)).is_err(), "{line}");
         }
+        let whole = Statement::Mroute(of(
+            SourceMatch::Net(net("10.0.0.1/32")),
+            GroupSet::Net(net("225.1.2.3/32")),
+            &[],
+        ));
+        assert_eq!(whole_route(&words("em0 10.0.0.1 225.1.2.3")), Ok(whole));
+        assert!(route(&words("em0 10.0.0.1 225.1.2.3")).is_err());
+        let scopes = Statement::Mroute(of(SourceMatch::Any, GroupSet::Scopes(0xfff0), &[]));
+        assert_eq!(whole_route(&words("em0 :: admin-local..")), Ok(scopes.clone()));
+        assert_eq!(whole_route(&words("em0 :: :: 65520")), Ok(scopes));
     }
 }

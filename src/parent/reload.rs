@@ -14,7 +14,8 @@ use crate::sys::service::State;
 use crate::sys::time::Tick;
 use crate::wire::Af;
 
-/// Run-time changes at most.
+/// Run-time changes that add something are refused beyond this; what can be removed is bounded by
+/// what there is.
 const MAX_CHANGES: usize = 16_384;
 /// Octets of a configuration at most, so that an engine can be started with it.
 const MAX_SIZE: usize = MAX_FRAME_FROM_PARENT - (64 << 10);
@@ -122,35 +123,35 @@ impl Parent {
 
     /// Adds or removes a statement, and answers.
     pub(super) fn change_statement(&mut self, client: u32, change: Change) {
-        let result = self.apply(&change);
-        let Change { add, statement } = change.clone();
-        if result.is_ok() {
-            let undoes = |c: &Change| c.add != add && c.statement == statement;
-            match self.changes.iter().rposition(undoes) {
-                Some(place) => drop(self.changes.remove(place)),
-                None => self.changes.push(change),
-            }
-        }
+        let result = self.apply(&change).map(|statement| {
+            config::note_run_time(&mut self.changes, Change { statement, ..change });
+        });
+        let Change { add, statement } = change;
         self.tell(&Notice::Statement { client, add, statement, result });
     }
 
-    fn apply(&mut self, change: &Change) -> Result<(), String> {
+    /// Returns what it brings about.
+    fn apply(&mut self, change: &Change) -> Result<Statement, String> {
         let Change { statement, .. } = change;
+        if !change.add {
+            return self.world.config.remove(statement);
+        }
         let mut octets = Vec::new();
         let order = Order::Add { client: 0, statement: statement.clone() };
         frame::encode(&order, &mut octets).map_err(|e| e.to_string())?;
+        if self.size + octets.len() > MAX_SIZE {
+            // What was removed since the last count counts no more.
+            self.size = size(&self.world.config)?;
+        }
         let size = self.size + octets.len();
         if self.changes.len() >= MAX_CHANGES || size > MAX_SIZE {
             let changes = self.changes.len();
             return Err(format!("no room after {changes} run-time changes: put them in the file"));
         }
-        if !change.add {
-            return self.world.config.remove(statement);
-        }
         validate::check_statement(&self.world.named, statement)?;
-        self.world.config.add(statement)?;
+        let fresh = self.world.config.add(statement)?;
         self.size = size;
-        Ok(())
+        Ok(fresh)
     }
 }
 

@@ -271,11 +271,11 @@ impl Parent {
                 Some(Notice::Counters { family, entries, last: true })
             }
             Order::Add { client, statement } => {
-                let result = self.config.add(&statement);
+                let result = self.config.add(&statement).map(|_| ());
                 Some(Notice::Statement { client, add: true, statement, result })
             }
             Order::Remove { client, statement } => {
-                let result = self.config.remove(&statement);
+                let result = self.config.remove(&statement).map(|_| ());
                 Some(Notice::Statement { client, add: false, statement, result })
             }
             Order::Reload { client } => {

@@ -226,7 +226,8 @@ impl Core {
                 let mut result = result.clone();
                 if result.is_ok() {
                     let mut config = (*self.config).clone();
-                    result = if *add { config.add(statement) } else { config.remove(statement) };
+                    let done = if *add { config.add(statement) } else { config.remove(statement) };
+                    result = done.map(|_| ());
                     if result.is_ok() {
                         self.reconfigure(now, config, out);
                     }
