@@ -189,10 +189,12 @@ impl World {
         }
     }
 
-    /// Twice what the configuration says: learned routes, and as many drop entries.
+    /// Twice what the configuration says: learned routes, and as many drop entries; and one for each
+    /// `mroute`.
     fn max_routes(&self) -> usize {
-        let said = self.config.max_routes.unwrap_or(MAX_ROUTES);
-        usize::try_from(said).unwrap_or(usize::MAX).saturating_mul(2)
+        let said = usize::try_from(self.config.max_routes.unwrap_or(MAX_ROUTES));
+        let learned = said.unwrap_or(usize::MAX).saturating_mul(2);
+        learned.saturating_add(self.config.mroutes.len())
     }
 }
 

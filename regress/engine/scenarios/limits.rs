@@ -18,6 +18,7 @@ scenarios! {
     sources_of_a_group
     a_list_of_excluded_sources_is_cut
     routes_of_a_family
+    static_routes_have_room_of_their_own
     messages_in_a_second
     what_is_not_valid_changes_nothing
     each_discard_is_counted_and_told_a_verbose_log_once_a_second
@@ -76,6 +77,30 @@ fn routes_of_a_family<F: Net>(system: Behaviour) {
     holds(system, routes, 4, Cannot::TellSources, 1);
     let limits = router.status().limits;
     holds(system, limits.contains_key("route-limit"), true, Cannot::TellSources, false);
+}
+
+/// Whatever hosts send, a static route that is added later finds its place.
+fn static_routes_have_room_of_their_own<F: Net>(system: Behaviour) {
+    let text = network::<F>("max-routes 4", "", "");
+    let mut router = Router::on(system, &text);
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    for n in 11..=16 {
+        router.flow::<F>(UP, F::source(n));
+    }
+    for n in 1..=9 {
+        router.record::<F>(DOWN, F::address(DOWN, 5), ToEx, F::group(n), &[]);
+        router.data_to::<F>(UP, F::source(n), F::group(n));
+    }
+    let mroute = |n| {
+        format!("mroute from down1 group {} source {} to down0\n", F::group(n), F::sender(DOWN2, n))
+    };
+    let mroutes: String = (20..26).map(mroute).collect();
+    router.reload(&(text + &mroutes));
+    for n in 20..26 {
+        let flow = (F::sender(DOWN2, n), F::group(n));
+        router.data_to::<F>(DOWN2, flow.0, flow.1);
+        assert_eq!(router.data_to::<F>(DOWN2, flow.0, flow.1), [UP, DOWN], "{n}");
+    }
 }
 
 /// 50,000 a second, 100,000 at once; more are dropped unread.

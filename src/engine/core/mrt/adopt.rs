@@ -40,7 +40,7 @@ impl<F: Family> Mrt<F> {
         if self.routes.find(&key).is_some() {
             return;
         }
-        let room = self.len() < self.routes.limits.max_routes as usize;
+        let room = self.len() < self.routes.limits.max_routes as usize + self.mroutes.len();
         let Some(incoming) = slot(route.incoming).filter(|_| room) else {
             self.routes.orders.push_back(Order::DeleteRoute(key));
             return;

@@ -63,7 +63,7 @@ impl<F: Family> Mrt<F> {
     /// Whether a flow that is to be forwarded can have an entry: drop entries give way to it.
     pub fn has_room(&self) -> bool {
         let table = &self.routes.table;
-        table.len() < self.routes.limits.max_routes as usize || table.drops() > 0
+        table.limited() < self.routes.limits.max_routes as usize || table.drops() > 0
     }
 
     /// Where packets of a source to a group arrive, if its entry tells.

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::decide::{Sources, View};
 use super::report::{self, Cause};
-use super::routes::Routes;
-use super::table::Kind;
+use super::routes::{Room, Routes};
+use super::table::{Entry, Kind};
 use crate::engine::core::slot::Slot;
 use crate::imsg::Order;
 use crate::imsg::ctl::EventKind;
@@ -36,7 +36,10 @@ impl<F: Family> Routes<F> {
         seen: Slot,
     ) {
         let found = self.table.shared(view.group);
-        let enter = || self.enter(now, Kind::Shared, source, view.group, seen, false);
+        let is_exact = view.statics.exact::<F>(view.group, source).is_some();
+        let room = if is_exact { Room::Statics } else { Room::Learned };
+        let entry = Entry::new(now, Kind::Shared, source, view.group, seen);
+        let enter = || self.enter(now, entry, room);
         let Some(handle) = found.or_else(enter) else { return };
         let was = self.table.get(handle).clone();
         self.table.change(handle, |e| {
@@ -84,10 +87,9 @@ impl<F: Family> Routes<F> {
 
     /// An `mroute` says where the group comes from before a packet does.
     pub(super) fn remember(&mut self, now: Tick, source: F::Addr, group: F::Addr, seen: Slot) {
-        if self.table.shared(group).is_none()
-            && let Some(handle) = self.enter(now, Kind::Shared, source, group, seen, false)
-        {
-            self.table.get_mut(handle).seen = seen;
+        if self.table.shared(group).is_none() {
+            let entry = Entry::new(now, Kind::Shared, source, group, seen);
+            self.enter(now, Entry { seen, ..entry }, Room::Statics);
         }
     }
 

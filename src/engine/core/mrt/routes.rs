@@ -42,6 +42,17 @@ pub(super) struct Routes<F: Family> {
     pub(super) quiet: [Tick; LogKind::COUNT],
 }
 
+/// Whose room an entry takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// That of what is learned: up to `max-routes`.
+    Learned,
+    /// That of drop entries: half of it.
+    Drops,
+    /// That of an `mroute` of one source and group: its own, which no host can take.
+    Statics,
+}
+
 impl<F: Family> Routes<F> {
     /// No routes.
     pub(super) fn new(capabilities: Capabilities, seed: [u64; 2]) -> Self {
@@ -120,16 +131,9 @@ impl<F: Family> Routes<F> {
         if star.is_some_and(|h| self.table.get(h).incoming == incoming) {
             return self.release(view, source, incoming, verdict.outputs);
         }
-        let Some(handle) = self.enter(
-            now,
-            Kind::Learned,
-            source,
-            view.group,
-            incoming,
-            verdict.outputs.is_empty(),
-        ) else {
-            return;
-        };
+        let room = if verdict.outputs.is_empty() { Room::Drops } else { Room::Learned };
+        let entry = Entry::new(now, Kind::Learned, source, view.group, incoming);
+        let Some(handle) = self.enter(now, entry, room) else { return };
         self.put(now, handle, incoming, verdict.outputs, view.world.links, "new flow");
         if star.is_some() && !verdict.outputs.is_empty() {
             self.refresh(now, view, "a sender on another interface");
@@ -150,7 +154,8 @@ impl<F: Family> Routes<F> {
             }
             return;
         }
-        let enter = || self.enter(now, Kind::Fixed, source, view.group, incoming, false);
+        let entry = Entry::new(now, Kind::Fixed, source, view.group, incoming);
+        let enter = || self.enter(now, entry, Room::Statics);
         let Some(handle) = found.or_else(enter) else { return };
         self.table.change(handle, |e| e.kind = Kind::Fixed);
         outputs |= self.table.get(handle).kept(incoming, links);
@@ -199,23 +204,16 @@ impl<F: Family> Routes<F> {
     }
 
     /// Takes an entry into the table, not yet into the kernel; `None` when there is no room.
-    pub(super) fn enter(
-        &mut self,
-        now: Tick,
-        kind: Kind,
-        source: F::Addr,
-        group: F::Addr,
-        incoming: Slot,
-        drops: bool,
-    ) -> Option<u32> {
+    pub(super) fn enter(&mut self, now: Tick, entry: Entry<F>, room: Room) -> Option<u32> {
         let max = self.limits.max_routes as usize;
-        self.make_room(now, |table| table.len() >= max || drops && table.drops() >= max / 2).then(
-            || {
-                let entry =
-                    Entry { kind, source, group, incoming, active: now, ..Entry::default() };
-                self.table.insert(entry)
-            },
-        )
+        let there_is = match room {
+            Room::Statics => true,
+            Room::Learned => self.make_room(now, |table| table.limited() >= max),
+            Room::Drops => {
+                self.make_room(now, |table| table.limited() >= max || table.drops() >= max / 2)
+            }
+        };
+        there_is.then(|| self.table.insert(entry))
     }
 
     /// Lets drop entries go, the longest idle one first, until it is `full` no more.

@@ -99,8 +99,7 @@ impl<F: Family> Mrt<F> {
         let barred = rule.exact::<F>().zip(rule.from.only()).map(|((source, group), incoming)| {
             let verdict =
                 View::new(&self.statics, world, group).decide(Sources::One(source), incoming);
-            let why = verdict.reason.map(|reason| reason.text(world.links, Some(source)));
-            why.or_else(|| (!self.has_room()).then(|| "max-routes is reached".into()))
+            verdict.reason.map(|reason| reason.text(world.links, Some(source)))
         });
         let reason = match (absent.is_empty(), barred.flatten(), &mroute.source) {
             (false, _, _) => format!("absent or down: {}", absent.join(", ")),

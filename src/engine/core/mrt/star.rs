@@ -2,9 +2,9 @@
 
 use super::decide::{Sources, View};
 use super::report::{Cause, LogKind};
-use super::routes::Routes;
+use super::routes::{Room, Routes};
 use super::set::SlotSet;
-use super::table::{Kind, Rival};
+use super::table::{Entry, Kind, Rival};
 use crate::config::model::{Role, WrongVif};
 use crate::engine::core::slot::Slot;
 use crate::sys::time::{Millis, Tick};
@@ -34,8 +34,9 @@ impl<F: Family> Routes<F> {
             return None;
         }
         let found = self.table.shared(view.group);
-        let enter =
-            || self.enter(now, Kind::Shared, F::Addr::UNSPECIFIED, view.group, incoming, false);
+        let any = F::Addr::UNSPECIFIED;
+        let entry = Entry::new(now, Kind::Shared, any, view.group, incoming);
+        let enter = || self.enter(now, entry, Room::Learned);
         let handle = found.or_else(enter)?;
         outputs |= self.table.get(handle).kept(incoming, view.world.links);
         self.put(now, handle, incoming, outputs, view.world.links, cause);

@@ -107,6 +107,17 @@ impl<F: Family> Default for Entry<F> {
 }
 
 impl<F: Family> Entry<F> {
+    /// One that a packet, an `mroute` or a membership asks for, not yet in the kernel.
+    pub(super) fn new(
+        now: Tick,
+        kind: Kind,
+        source: F::Addr,
+        group: F::Addr,
+        incoming: Slot,
+    ) -> Self {
+        Self { kind, source, group, incoming, active: now, ..Self::default() }
+    }
+
     /// Of an entry that an engine before us installed, with packets from `incoming`: the outputs
     /// that it had, as far as they are vifs or will be.
     pub(super) fn kept(&self, incoming: Slot, links: &Slots<Link<F>>) -> SlotSet {
@@ -162,6 +173,7 @@ pub(super) struct Table<F: Family> {
     groups: HashMap<F::Addr, Group, Keyed>,
     drops: BTreeSet<(Tick, u32)>,
     learned: usize,
+    fixed: usize,
     keyed: Keyed,
 }
 
@@ -175,6 +187,7 @@ impl<F: Family> Table<F> {
             groups: HashMap::with_hasher(keyed),
             drops: BTreeSet::new(),
             learned: 0,
+            fixed: 0,
             keyed,
         }
     }
@@ -182,6 +195,11 @@ impl<F: Family> Table<F> {
     /// Entries.
     pub(super) fn len(&self) -> usize {
         self.entries.count() as usize
+    }
+
+    /// Entries that `max-routes` is for: all but those of an `mroute` of one source and group.
+    pub(super) fn limited(&self) -> usize {
+        self.len().saturating_sub(self.fixed)
     }
 
     /// Drop entries that idle out.
@@ -368,9 +386,12 @@ impl<F: Family> Table<F> {
             (true, false) => _ = self.drops.remove(&at),
             (false, _) => {}
         }
-        if entry.kind == Kind::Learned {
-            self.learned = if present { self.learned + 1 } else { self.learned.saturating_sub(1) };
-        }
+        let count = match entry.kind {
+            Kind::Learned => &mut self.learned,
+            Kind::Fixed => &mut self.fixed,
+            Kind::Shared | Kind::Free => return,
+        };
+        *count = if present { *count + 1 } else { count.saturating_sub(1) };
     }
 }
 
