@@ -46,6 +46,7 @@ mod forwarding;
 mod hosts;
 mod limits;
 mod queries;
+mod reload;
 mod reports;
 mod upstream;
 

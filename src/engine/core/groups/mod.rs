@@ -325,12 +325,19 @@ impl<F: Family> Groups<F> {
         self.hosts.count()
     }
 
-    /// Forgets all that hosts of the link asked for; with `fixed`, what is configured too.
-    pub fn clear_link(&mut self, now: Tick, slot: Slot, fixed: bool) {
+    /// Forgets what hosts of the link asked for, where it is `meant`; with `fixed`, what is configured
+    /// too.
+    pub fn clear_link(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        fixed: bool,
+        meant: impl Fn(F::Addr) -> bool,
+    ) {
         for member in 0..self.members.extent() {
             // The last one to go takes the places of all along.
             let Some(record) = self.members.at(member) else { return };
-            if record.is_free() || record.slot != slot {
+            if record.is_free() || record.slot != slot || !meant(record.group) {
                 continue;
             }
             if let (Some(kept), false) = (record.fixed().cloned(), fixed) {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::departed::Departed;
 use super::packets::{MESSAGE_BURST, Reception};
 use super::{Port, Proxy};
 use crate::config::model::{Config, QuerierMode, Role, Settings, StaticGroup};
 use crate::engine::core::Action;
 use crate::engine::core::counters::Counters;
-use crate::engine::core::groups::Fixed;
+use crate::engine::core::groups::{Fixed, admits};
 use crate::engine::core::host::{Endpoint, Host, HostConfig};
 use crate::engine::core::link::{Link, Vif};
 use crate::engine::core::mrdisc::Mrdisc;
@@ -59,8 +60,9 @@ impl<F: Family> Proxy<F> {
             .map(|l| l.slot)
             .collect();
         for slot in gone {
-            self.remove_link(now, slot, out);
+            self.remove_link(now, slot, table, out);
         }
+        self.silence_departed(now, config, table);
         for interface in table.values() {
             let Some(settings) = wanted(interface) else { continue };
             match self.link_by_index(interface.ifindex).map(|l| l.slot) {
@@ -102,6 +104,7 @@ impl<F: Family> Proxy<F> {
         settings: Settings,
         out: &mut Vec<Action>,
     ) {
+        self.displace(now, interface.ifindex, has_host(&settings), out);
         let settings = Arc::new(settings);
         let made = self.links.insert(|slot| Link {
             slot,
@@ -192,15 +195,13 @@ impl<F: Family> Proxy<F> {
         self.link_changed(now, slot);
     }
 
-    /// Applies a link's settings to its querier, its host part and its static groups.
-    fn configure_port(&mut self, now: Tick, slot: Slot) {
+    /// Applies a link's settings to its querier, its host part and its groups.
+    pub(super) fn configure_port(&mut self, now: Tick, slot: Slot) {
         let (Some(link), Some(port)) = (self.links.get(slot), self.ports.get_mut(slot)) else {
             return;
         };
         let settings = Arc::clone(&link.settings);
         port.querier.configure(now, Arc::clone(&settings));
-        let hosts = settings.role == Role::Upstream
-            || (settings.role == Role::Static && !settings.joins.is_empty());
         let config = HostConfig {
             ifindex: link.ifindex,
             max_version: match F::AF {
@@ -212,7 +213,7 @@ impl<F: Family> Proxy<F> {
         // One that joins nothing any more has to say so, and stays.
         match &mut port.host {
             Some(host) => host.configure(now, config),
-            None if hosts => port.host = Some(Host::new(config, self.seed)),
+            None if has_host(&settings) => port.host = Some(Host::new(config, self.seed)),
             None => {}
         }
         let mut fixed: BTreeMap<F::Addr, Fixed<F::Addr>> = BTreeMap::new();
@@ -240,6 +241,7 @@ impl<F: Family> Proxy<F> {
             entry.sources.dedup();
             self.groups.set_fixed(now, slot, group, Some(entry));
         }
+        self.groups.clear_link(now, slot, false, |group| admits(link, group).is_err());
         self.groups.mark_all();
         self.subscribe_joins(now, slot);
     }
@@ -277,7 +279,7 @@ impl<F: Family> Proxy<F> {
             None => port.mrdisc.down(),
         }
         if !link.up && link.role() == Role::Downstream {
-            self.groups.clear_link(now, slot, false);
+            self.groups.clear_link(now, slot, false, |_| true);
         }
         if link.role() == Role::Upstream {
             self.groups.mark_all();
@@ -286,16 +288,22 @@ impl<F: Family> Proxy<F> {
         self.mrt.on_link_changed(now, slot, world);
     }
 
-    fn remove_link(&mut self, now: Tick, slot: Slot, out: &mut Vec<Action>) {
+    fn remove_link(
+        &mut self,
+        now: Tick,
+        slot: Slot,
+        table: &BTreeMap<u32, Interface>,
+        out: &mut Vec<Action>,
+    ) {
         out.push(Action::Event(self.event(
             EventKind::Interface,
             Some(slot),
             Some("removed".into()),
         )));
-        self.groups.clear_link(now, slot, true);
+        self.groups.clear_link(now, slot, true, |_| true);
         let Some(link) = self.links.get_mut(slot) else { return };
         let had_vif = matches!(link.vif, Vif::Ready(_) | Vif::Requested);
-        let ifindex = link.ifindex;
+        let (ifindex, name) = (link.ifindex, link.name.clone());
         link.up = false;
         link.vif = Vif::None;
         if let Some(port) = self.ports.get_mut(slot) {
@@ -305,20 +313,21 @@ impl<F: Family> Proxy<F> {
         self.mrt.on_link_changed(now, slot, world);
         self.groups.mark_all();
         self.finish(now, out);
-        self.ports.remove(slot);
+        let host = self.ports.remove(slot).and_then(|port| port.host);
         self.links.remove(slot);
         // Static routes name it no more; what went before could still be told with its name.
         let world = World { links: &self.links, members: &self.groups };
         self.mrt.on_link_changed(now, slot, world);
-        if had_vif {
-            out.push(Action::Parent(Order::DeleteVif { family: F::AF, ifindex }));
-            self.ask_again(out);
+        match host.filter(|h| table.contains_key(&ifindex) && h.next_deadline().is_some()) {
+            Some(host) => self.departed.push(Departed { name, ifindex, host, has_vif: had_vif }),
+            None if had_vif => self.delete_vif(ifindex, out),
+            None => {}
         }
     }
 
     /// A vif is free: whoever was refused one, or asked and may be refused for want of this one,
     /// asks again.
-    fn ask_again(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn ask_again(&mut self, out: &mut Vec<Action>) {
         for link in self.links.iter_mut() {
             if matches!(link.vif, Vif::Requested | Vif::Refused(_)) {
                 link.vif = Vif::Requested;
@@ -353,6 +362,11 @@ impl<F: Family> Proxy<F> {
     pub fn queries(settings: &Settings) -> bool {
         settings.role == Role::Downstream && settings.querier != QuerierMode::Never
     }
+}
+
+/// Whether a link of the settings has a host part from the start.
+fn has_host(settings: &Settings) -> bool {
+    settings.role == Role::Upstream || (settings.role == Role::Static && !settings.joins.is_empty())
 }
 
 /// The addresses of an interface that this family can use: in IPv6 the link-local ones first.

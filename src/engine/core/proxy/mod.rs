@@ -1,6 +1,7 @@
 //! One family of the proxy: links, membership, host parts and routes, and how one follows from the
 //! other. RFC 4605.
 
+mod departed;
 mod explain;
 mod interfaces;
 mod packets;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use self::departed::Departed;
 use self::packets::Reception;
 use super::Action;
 use super::chance::Chance;
@@ -74,6 +76,7 @@ pub struct Proxy<F: Family> {
     vif_by_address: bool,
     links: Slots<Link<F>>,
     ports: Slots<Port<F>>,
+    departed: Vec<Departed<F>>,
     groups: Groups<F>,
     /// Kept for its memory.
     places: Vec<Place<F::Addr>>,
@@ -99,6 +102,7 @@ impl<F: Family> Proxy<F> {
             vif_by_address: capabilities.vif_by_address,
             links: Slots::default(),
             ports: Slots::default(),
+            departed: Vec::new(),
             groups: Groups::new(start.seed),
             places: Vec::new(),
             mrt,
@@ -183,6 +187,7 @@ impl<F: Family> Proxy<F> {
                 .chain(p.mrdisc.next_deadline())
         });
         ports
+            .chain(self.departed.iter().filter_map(|d| d.host.next_deadline()))
             .chain(self.groups.next_deadline())
             .chain(self.mrt.next_deadline())
             .chain(self.settle_at)
@@ -204,6 +209,7 @@ impl<F: Family> Proxy<F> {
             port.announce();
             port.mrdisc.on_time(now);
         }
+        self.departed.iter_mut().for_each(|departed| departed.host.on_time(now));
         let world = World { links: &self.links, members: &self.groups };
         self.mrt.on_time(now);
         if self.settle_at.is_some_and(|at| at <= now) {
@@ -220,7 +226,8 @@ impl<F: Family> Proxy<F> {
     /// Whether there is nothing left to send of a shutdown.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.ports.iter().filter_map(|p| p.host.as_ref()).all(|h| h.next_deadline().is_none())
+        let mut hosts = self.ports.iter().filter_map(|p| p.host.as_ref());
+        self.departed.is_empty() && hosts.all(|h| h.next_deadline().is_none())
     }
 
     /// Groups with members on downstream links.

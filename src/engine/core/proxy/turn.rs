@@ -42,6 +42,7 @@ impl<F: Family> Proxy<F> {
         // A group is asked for at its new upstream before it is left at the old one.
         self.say(|slot| joins.contains(slot), out);
         self.say(|slot| !joins.contains(slot), out);
+        self.say_departed(out);
         for change in self.groups.take_changes() {
             let kind = if change.joined { EventKind::Join } else { EventKind::Leave };
             let mut event = self.event(kind, Some(change.slot), None);

@@ -1,0 +1,44 @@
+//! A file that was changed and read again: what follows from it holds at once, whatever is in flight.
+
+use mcast_proxy::kroute::fake::Behaviour;
+use mcast_proxy::sys::time::Millis;
+use mcast_proxy::wire::Address;
+use mcast_proxy::wire::RecordType::ToEx;
+
+use super::{network, plain};
+use crate::router::{DOWN, DOWN2, Net, Router, UP};
+
+scenarios! {
+    what_is_not_admitted_any_more_ends
+    an_upstream_that_is_one_no_more_is_left_like_any_other
+}
+
+/// What a rule or a boundary is against is not kept for the time that its members, which are not
+/// heard any more, would have had.
+fn what_is_not_admitted_any_more_ends<F: Net>(system: Behaviour) {
+    let group = format!("{}/{}", F::GROUP, F::Addr::LEN * 8);
+    for words in ["deny group", "boundary"] {
+        let mut router = Router::on(system, &plain::<F>());
+        router.report::<F>(DOWN, 5, ToEx, &[]);
+        router.record::<F>(DOWN, F::address(DOWN, 5), ToEx, F::group(2), &[]);
+        router.reload(&network::<F>("", "", &format!("{words} {group}")));
+        assert_eq!(router.state::<F>("down0"), "none", "{words}");
+        assert_eq!((router.groups().len(), router.upstream().len()), (1, 1), "the other one stays");
+    }
+}
+
+/// RFC 9776, section 5.1: with all copies of its leaves.
+fn an_upstream_that_is_one_no_more_is_left_like_any_other<F: Net>(system: Behaviour) {
+    for role in ["disabled", "downstream"] {
+        let mut router = Router::on(system, &plain::<F>());
+        router.report::<F>(DOWN2, 5, ToEx, &[]);
+        router.pass(Millis(5000));
+        router.said::<F>(UP);
+        router
+            .reload(&format!("interface up0 {{\n{role}\n}}\ninterface down1 {{\ndownstream\n}}\n"));
+        router.pass(Millis(1000));
+        let mut said = router.said::<F>(UP);
+        said.retain(|s| s != "general");
+        assert_eq!(said, ["TO_IN(G)", "TO_IN(G)"], "{role}");
+    }
+}
