@@ -56,6 +56,7 @@ fn engine_holds_nothing_that_it_does_not_need() {
         let daemon = Daemon::start(&network.router, &configuration(""));
         let (parent, engine) = (daemon.pid(), daemon.engine());
         assert_eq!(status(engine, "PPid"), parent.to_string());
+        assert_eq!(status(engine, "Name"), "mcast-proxy");
 
         let nobody = ["65534"; 4].join("\t");
         assert_eq!(status(engine, "Uid"), nobody);
@@ -127,21 +128,29 @@ fn orderly_exit_leaves_nothing_behind() {
     });
 }
 
+/// The family that is taken, the table, and by whom.
 #[test]
 fn second_daemon_on_the_table_names_the_holder() {
     live(|| {
         let network = Network::new();
-        let first = Daemon::start(&network.router, &configuration(""));
-        let mut second = Daemon::spawn(&network.router, "second", &[], &configuration(""));
-        assert_eq!(second.ended().code(), Some(1));
-        let pid = first.pid().to_string();
-        wait_for("the holder is named", || {
-            let log = second.log();
-            let named = |line: &str| line.contains("mcast-proxy") && line.contains(&pid);
-            log.lines().any(named).then_some(())
-        });
-        assert!(second.log().contains("-t"), "{}", second.log());
-        first.order(&["show", "status"]);
+        for (held, args, family, table) in [
+            ("ipv4 yes\nipv6 no\n", &[][..], "ipv4", "default"),
+            ("ipv4 no\nipv6 yes\n", &[], "ipv6", "default"),
+            ("ipv4 yes\nipv6 no\n", &["-t", "7"], "ipv4", "7"),
+            ("ipv4 no\nipv6 yes\n", &["-t", "7"], "ipv6", "7"),
+        ] {
+            let held = held.to_owned() + "user nobody\ninterface up0 { upstream }\n";
+            let mut first = Daemon::start_as(&network.router, "first", args, &held);
+            let mut second = Daemon::spawn(&network.router, "second", args, &configuration(""));
+            assert_eq!(second.ended().code(), Some(1));
+            let said = format!(
+                "mcast-proxy: {family}: multicast routing table {table} is held by mcast-proxy (pid {}); \
+                 stop it, or choose another table with -t\n",
+                first.pid()
+            );
+            wait_for("the holder is named", || (second.log() == said).then_some(()));
+            assert!(first.stop().success());
+        }
     });
 }
 

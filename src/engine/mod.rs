@@ -70,6 +70,7 @@ pub fn run() -> ExitCode {
 
 fn serve() -> Result<(), Error> {
     let clock = Clock::new();
+    spawn::take_name();
     let channel = spawn::inherited_channel().ok_or(Error::NoChannel)?;
     sandbox::limit(channel.as_fd(), Use::Talking)?;
     let mut channel = Channel::new(channel, Descriptors::Accept)?;

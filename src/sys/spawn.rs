@@ -49,6 +49,14 @@ pub fn engine(executable: &PathBuf, identity: &str, channel: OwnedFd) -> io::Res
         .spawn()
 }
 
+/// Gives this process the name of its file, where [`executable`] is a link of another name.
+pub fn take_name() {
+    #[cfg(target_os = "linux")]
+    if let Err(e) = nix::sys::prctl::set_name(c"mcast-proxy") {
+        log::debug!("PR_SET_NAME: {e}");
+    }
+}
+
 /// Closes what the caller left open besides standard input, output and error, so that neither
 /// process has it. Call before anything is opened.
 pub fn close_inherited() {

@@ -16,15 +16,21 @@ pub(super) fn holders(family: Af) -> Vec<Holder> {
         Af::Ip6 => ("/proc/thread-self/net/raw6", libc::IPPROTO_ICMPV6),
     };
     let inodes = raw_inodes(&fs::read_to_string(file).unwrap_or_default(), protocol);
-    let mut pids: Vec<u32> = fs::read_dir("/proc")
+    let pids: BTreeSet<u32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|pid| has_socket(*pid, &inodes))
         .collect();
-    pids.sort_unstable();
-    pids.truncate(HOLDERS_MAX);
-    pids.into_iter().map(|pid| Holder { program: program(pid), pid }).collect()
+    // What a holder started has a socket for its packets.
+    let is_first = |pid: &u32| !parent(*pid).is_some_and(|parent| pids.contains(&parent));
+    let first = pids.iter().copied().filter(is_first).take(HOLDERS_MAX);
+    first.map(|pid| Holder { program: program(pid), pid }).collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 fn program(pid: u32) -> String {
