@@ -96,3 +96,24 @@ fn kernel_table_is_mended_every_minute() {
         assert!(before[1].contains("fd00:0000:0000:0000:0000:0000:0000:0002 0 "), "{}", before[1]);
     });
 }
+
+/// What a program that has ended left in the table is told of at the start.
+#[test]
+fn leftovers_are_told_of_at_the_start() {
+    live(|| {
+        let network = Network::new();
+        let mut dead = lab(&network);
+        for group in GROUPS.map(ip) {
+            meddle::add_route(&network.router, source(group, 4), group);
+        }
+        assert!(dead.daemon.stop().success());
+        let daemon = lab(&network).daemon;
+        for group in GROUPS.map(ip) {
+            let left = format!("({}, {group})", source(group, 4));
+            assert!(daemon.log().contains(&left), "{left} in {}", daemon.log());
+        }
+        wait_for("they are counted", || {
+            (daemon.show("status")["limits"]["foreign-routes"] == 2).then_some(())
+        });
+    });
+}

@@ -1,4 +1,5 @@
-//! Once a minute, after an error and at a reload: the kernel's tables are held against ours.
+//! At the start, once a minute, after an error and at a reload: the kernel's tables are held against
+//! ours.
 
 use std::collections::BTreeSet;
 

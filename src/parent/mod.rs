@@ -187,7 +187,7 @@ impl Parent {
             failures: 0,
             start_at: Some(Tick(0)),
             stopping: None,
-            next_reconcile: Tick(0) + RECONCILE_INTERVAL,
+            next_reconcile: Tick(0),
             drifts: Drifts::default(),
             look_again,
             next_warning: Tick(0),
