@@ -160,6 +160,46 @@ fn downstream_goes_and_comes_beside_another() {
     });
 }
 
+/// A downstream vanishes and another one, which nobody asked for anything, comes in its stead: it
+/// gets the number that is free, and no packet of what the first one wanted.
+#[test]
+fn number_of_a_vif_is_used_again_without_its_routes() {
+    live(|| {
+        let network = Network::new();
+        let text = configuration("").replace("interface down2", "interface \"late*\"");
+        let daemon = Daemon::start(&network.router, &text);
+        let number = |name: &str| row(&daemon, name)["ipv4"]["vif"].clone();
+        wait_up(&daemon, "down1");
+        let first = number("down1");
+        let mut receivers = join(&daemon, &network.receivers[0], "down1");
+        let _flows = GROUPS
+            .map(ip)
+            .map(|group| Sender::new(&network.source, "eth0", source(group, 2), group).flow(1000));
+        let mut last = "down1".to_owned();
+        for round in 0..10 {
+            for receiver in &mut receivers {
+                wait_for("the flow arrives", || (!receiver.got().is_empty()).then_some(()));
+            }
+            let (peer, next) = (Host::new(), format!("late{round}"));
+            network.router.delete(&last);
+            network.router.cable(&next, &peer, "eth0");
+            network.router.address(&next, "10.0.1.1/24");
+            peer.address("eth0", "10.0.1.2/24");
+            wait_up(&daemon, &next);
+            assert_eq!(number(&next), first);
+            for group in GROUPS.map(ip) {
+                let (before, _) = network.carried(group, "up0");
+                wait_for("packets come in", || {
+                    (network.carried(group, "up0").0 > before + 10).then_some(())
+                });
+                assert_eq!(network.carried(group, &next).1, 0, "round {round}");
+            }
+            receivers = join(&daemon, &peer, &next);
+            last = next;
+        }
+    });
+}
+
 /// An upstream that is made anew is told everything.
 #[test]
 fn upstream_is_deleted_and_made_anew() {

@@ -86,6 +86,37 @@ fn two_instances_on_two_tables() {
     });
 }
 
+/// A rule goes by name: an interface that gets another one, by a pattern, has another rule.
+#[test]
+fn rules_follow_a_renamed_interface() {
+    live(|| {
+        let network = Network::new();
+        let text =
+            format!("{FAST}interface up0 {{ upstream }}\ninterface \"down*\" {{ downstream }}\n");
+        let _daemon = Daemon::start_as(&network.router, "ten", &["-t", "10"], &text);
+        let mut receivers = ["239.1.2.3", "ff15::1:2:3"]
+            .map(ip)
+            .map(|group| (group, Receiver::join(&network.receivers[1], "eth0", group)));
+        for (from, to) in [("down2", "down3"), ("down3", "down2")] {
+            network.router.down(from);
+            network.router.rename(from, to);
+            network.router.up(to);
+            let all = ["down1", to, "up0"].map(str::to_owned).to_vec();
+            wait_for("rules by the new name", || {
+                (rules(&network.router, 10) == [all.clone(), all.clone()]).then_some(())
+            });
+            for (group, receiver) in &mut receivers {
+                receiver.clear();
+                let mut sender = Sender::new(&network.source, "eth0", source(*group, 2), *group);
+                wait_for("data", || {
+                    sender.send(1);
+                    (!receiver.got().is_empty()).then_some(())
+                });
+            }
+        }
+    });
+}
+
 /// A rule that was there before is used, and stays at the end.
 #[test]
 fn rules_of_others_are_left() {
