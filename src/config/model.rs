@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::ALL_V6;
 use crate::sys::time::Millis;
+use crate::wire::Af;
 
 /// Routes of each family where nothing is said.
 pub const MAX_ROUTES: u32 = 131_072;
@@ -278,6 +279,17 @@ impl GroupSet {
         match self {
             Self::Net(net) => *net,
             Self::Scopes(_) => ALL_V6,
+        }
+    }
+}
+
+impl Settings {
+    /// The configured version of IGMP or MLD.
+    #[must_use]
+    pub const fn version(&self, family: Af) -> u8 {
+        match family {
+            Af::Ip4 => self.igmp_version,
+            Af::Ip6 => self.mld_version,
         }
     }
 }

@@ -40,13 +40,19 @@ pub struct QuerySpec<'a, F: Family> {
     pub sources: &'a [F::Addr],
 }
 
-impl<F: Family> Sender<F> {
-    /// Octets of a message at most.
-    fn room(&self) -> usize {
-        let mtu = usize::try_from(self.mtu).unwrap_or(GREATEST_MTU);
-        mtu.clamp(F::LAYOUT.least_mtu, GREATEST_MTU).saturating_sub(F::LAYOUT.ip_headers)
-    }
+/// Octets of a message at most.
+fn room<F: Family>(mtu: u32) -> usize {
+    let mtu = usize::try_from(mtu).unwrap_or(GREATEST_MTU);
+    mtu.clamp(F::LAYOUT.least_mtu, GREATEST_MTU).saturating_sub(F::LAYOUT.ip_headers)
+}
 
+/// Sources in one query at most. RFC 9776, section 4.1.8; RFC 9777, section 5.1.10.
+#[must_use]
+pub fn sources_in_query<F: Family>(mtu: u32) -> usize {
+    addresses::<F>(room::<F>(mtu), old_length::<F>().saturating_add(QUERY_TAIL)).max(1)
+}
+
+impl<F: Family> Sender<F> {
     fn transmit(&self, destination: F::Addr, message: Vec<u8>) -> Transmit {
         Transmit {
             ifindex: self.ifindex,
@@ -73,8 +79,7 @@ pub fn query<F: Family>(to: &Sender<F>, spec: &QuerySpec<'_, F>) -> Vec<Transmit
     let robustness = if spec.robustness > 7 { 0 } else { spec.robustness };
     // Less than a second would read as 0, which means the default.
     let interval = encode8((spec.query_interval.0 / 1000).max(1));
-    let fits = addresses::<F>(to.room(), old_length::<F>().saturating_add(QUERY_TAIL)).max(1);
-    let mut lists = spec.sources.chunks(fits);
+    let mut lists = spec.sources.chunks(sources_in_query::<F>(to.mtu));
     let first = lists.next().unwrap_or_default();
     iter::once(first)
         .chain(lists)
@@ -202,7 +207,7 @@ impl<F: Family> ReportBuilder<F> {
     /// Octets of records in a message at most.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.from.room().saturating_sub(REPORT_HEAD)
+        room::<F>(self.from.mtu).saturating_sub(REPORT_HEAD)
     }
 
     /// Octets of a record with so many sources.

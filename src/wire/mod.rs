@@ -19,7 +19,9 @@ mod parse;
 mod time_code;
 
 pub use addr::{Address, Af, Family, GroupScope, Net, V4, V6};
-pub use build::{QuerySpec, ReportBuilder, Sender, leave, mrdisc, old_report, query};
+pub use build::{
+    QuerySpec, ReportBuilder, Sender, leave, mrdisc, old_report, query, sources_in_query,
+};
 pub use discard::Discard;
 pub use ip::{parse_icmp6, parse_ipv4, parse_ipv6, router_alert_in_hop_by_hop};
 pub use layout::Layout;

@@ -29,6 +29,9 @@ scenarios! {
     querier_always_never_yields
     querier_never_never_queries
     the_querier_is_shown
+    querier_never_follows_whoever_queries
+    lowered_timers_outlast_the_querier_s_retransmissions
+    a_query_for_what_can_be_no_source_lowers_nothing
 }
 
 const GENERAL: u8 = 0;
@@ -294,4 +297,45 @@ fn the_querier_is_shown<F: Net>(system: Behaviour) {
     let link = router.link::<F>("down0");
     assert_eq!(link.querier_address, Some(F::address(DOWN, 0).into()));
     assert_eq!(link.querier_expire, Some(100));
+}
+
+/// It does not take part in the election, so that its own address does not count.
+fn querier_never_follows_whoever_queries<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("", "", "querier never"));
+    general::<F>(&mut router, 99);
+    general::<F>(&mut router, 100);
+    let link = router.link::<F>("down0");
+    assert_eq!(link.querier_address, Some(F::address(DOWN, 99).into()));
+    assert_eq!((link.querier, link.query_interval), (false, 60));
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(140)");
+    router.query::<F>(DOWN, 100, F::GROUP);
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(140)");
+    router.query::<F>(DOWN, 99, F::GROUP);
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(2)");
+    router.pass(Millis(200_000));
+    assert_eq!(router.link::<F>("down0").querier_address, None);
+    assert!(router.said::<F>(DOWN).is_empty());
+    assert!(router.lines.iter().all(|l| !l.contains("this router")), "{:?}", router.lines);
+}
+
+/// RFC 9776, sections 6.6.1 and 8.9: it queries as often as its robustness says, not as often as we
+/// would.
+fn lowered_timers_outlast_the_querier_s_retransmissions<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("", "", "last-member-query-count 1"));
+    let query = QuerySpec { robustness: 3, ..spec(F::Addr::UNSPECIFIED) };
+    router.ask::<F>(DOWN, F::address(DOWN, 0), &query);
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.ask::<F>(DOWN, F::address(DOWN, 0), &QuerySpec { group: F::GROUP, ..query });
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(3)");
+}
+
+/// A query for sources is none for the group, whatever the sources.
+fn a_query_for_what_can_be_no_source_lowers_nothing<F: Net>(system: Behaviour) {
+    let mut router = beaten::<F>(system);
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    let named = [F::Addr::UNSPECIFIED, F::GROUP];
+    let query = QuerySpec { sources: &named, ..spec(F::GROUP) };
+    router.ask::<F>(DOWN, F::address(DOWN, 0), &query);
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(140)");
 }

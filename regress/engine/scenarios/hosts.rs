@@ -28,6 +28,7 @@ scenarios! {
     an_untracked_host_is_queried
     older_hosts_are_queried
     more_hosts_than_are_tracked_are_queried
+    an_older_mode_that_ended_does_not_come_back
 }
 
 /// RFC 9776, section 7.3.2: IS_EX({}), and the group's mode.
@@ -283,4 +284,21 @@ fn more_hosts_than_are_tracked_are_queried<F: Net>(system: Behaviour) {
     router.said::<F>(DOWN);
     router.report::<F>(DOWN, 0x10, ToIn, &[]);
     assert_eq!(router.said::<F>(DOWN), ["Q(G)"]);
+}
+
+/// RFC 9776, section 7.3.2: the timer ran out, and 25 days later it still has.
+fn an_older_mode_that_ended_does_not_come_back<F: Net>(system: Behaviour) {
+    let words = format!("static-group {} source {}", F::GROUP, F::source(1));
+    let mut router = Router::on(system, &network::<F>("query-interval 8h", "", &words));
+    router.old::<F>(DOWN, 5, F::OLD);
+    let modes: Vec<u8> = (0..80)
+        .map(|_| {
+            router.pass(Millis::from_secs(8 * 3600));
+            router.report::<F>(DOWN, 6, IsEx, &[]);
+            router.groups()[0].version
+        })
+        .collect();
+    let newest = F::LAYOUT.newest;
+    assert_eq!(modes.iter().position(|m| *m == newest), Some(2));
+    assert!(modes[2..].iter().all(|m| *m == newest), "{modes:?}");
 }

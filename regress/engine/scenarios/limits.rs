@@ -26,6 +26,7 @@ scenarios! {
     a_live_member_is_not_cut_off_by_others
     everything_is_forgotten_when_the_members_are_gone
     a_refused_route_is_counted
+    sources_of_a_host
 }
 
 /// What was there stays; the other interface has its own.
@@ -282,4 +283,44 @@ fn entries_of_a_family() {
     assert_eq!(router.discarded::<V4>("down0", "entry-limit"), 3);
     assert_eq!(router.discarded::<V4>("down0", "source-limit"), 0);
     assert_eq!(router.status().limits["entry-limit"], 3);
+}
+
+/// A host that asks for more than a group can have is tracked no more; what it may want is asked
+/// about.
+fn sources_of_a_host<F: Net>(system: Behaviour) {
+    let words = "fast-leave yes\nmax-sources 3";
+    let mut router = Router::on(system, &network::<F>("", "", words));
+    router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1, 2, 3]));
+    router.report::<F>(DOWN, 6, Allow, &sources::<F>(&[1]));
+    assert_eq!(router.hosts().len(), 2);
+    for n in 4..=9 {
+        router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[n]));
+    }
+    assert!(router.hosts().iter().all(|h| h.sources.len() <= 3), "{:?}", router.hosts());
+    assert!(router.discarded::<F>("down0", "host-limit") > 0);
+    router.said::<F>(DOWN);
+    router.report::<F>(DOWN, 6, ToIn, &[]);
+    assert_eq!(router.said::<F>(DOWN), ["Q(G,1,2,3)"]);
+}
+
+/// 1,048,576 hosts and their sources are tracked; others are asked about.
+#[test]
+fn hosts_of_a_family() {
+    let mut router =
+        Router::on(Behaviour::Linux, &network::<V4>("verify-source-subnet no", "", ""));
+    let all: Vec<Ipv4Addr> = (0..1023).map(|n| Ipv4Addr::from_bits(0x0a09_0000 + n)).collect();
+    // A host and its sources are 1024 entries.
+    for n in 0..1025 {
+        let source = Ipv4Addr::from_bits(0x0a0b_0000 + n);
+        let group = V4::group(u8::try_from(n / 600).unwrap());
+        let mut report = ReportBuilder::<V4>::new(Sender { ifindex: DOWN, source, mtu: 9000 });
+        report.push(Allow, group, &all);
+        report.finish().into_iter().for_each(|m| router.deliver::<V4>(source, m));
+    }
+    assert_eq!(router.status().hosts, 1024);
+    assert_eq!(router.status().limits["host-limit"], 1);
+    router.pass(Millis(300_000));
+    assert_eq!(router.status().hosts, 0);
+    router.report::<V4>(DOWN, 5, ToEx, &[]);
+    assert_eq!(router.status().hosts, 1, "memory and count return to their start");
 }

@@ -29,6 +29,11 @@ scenarios! {
     an_older_querier_is_followed_in_igmp
     queriers_of_another_version_are_warned_of
     source_specific_groups_need_the_newest_version
+    a_series_ends_with_the_version_that_has_it
+    the_oldest_of_several_older_queriers_is_followed
+    a_query_of_many_messages_counts_as_many
+    a_query_for_sources_takes_nothing_from_that_for_the_group
+    an_older_querier_does_not_end_source_specific_groups
 }
 
 /// RFC 9776, sections 8.6 and 8.7: two queries a quarter of the interval apart, then the interval.
@@ -187,17 +192,21 @@ fn current_state_is_never_queried<F: Net>(system: Behaviour) {
     assert!(router.said::<F>(DOWN).is_empty());
 }
 
-/// RFC 9776, section 4.1.8 and RFC 9777, section 5.1.10: 366 and 89 sources fit in 1500 octets.
-fn long_lists_of_sources_are_split<F: Net>(system: Behaviour) {
-    let mut router = Router::on(system, &network::<F>("", "", ""));
+/// 400 sources.
+fn many_sources<F: Net>() -> Vec<F::Addr> {
     let bits = |n: u32| match F::AF {
         Af::Ip4 => std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(0xc633_0000 + n)),
         Af::Ip6 => std::net::IpAddr::from(std::net::Ipv6Addr::from_bits(
             (0x2001_0db8 << 96) + u128::from(n),
         )),
     };
-    let many: Vec<F::Addr> =
-        (1..=400).filter_map(|n| mcast_proxy::wire::Address::from_ip(bits(n))).collect();
+    (1..=400).filter_map(|n| mcast_proxy::wire::Address::from_ip(bits(n))).collect()
+}
+
+/// RFC 9776, section 4.1.8 and RFC 9777, section 5.1.10: 366 and 89 sources fit in 1500 octets.
+fn long_lists_of_sources_are_split<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("", "", ""));
+    let many = many_sources::<F>();
     router.report::<F>(DOWN, 5, Allow, &many);
     router.said::<F>(DOWN);
     router.report::<F>(DOWN, 5, ToIn, &[]);
@@ -342,4 +351,104 @@ fn source_specific_groups_need_the_newest_version<F: Net>(system: Behaviour) {
     assert_eq!(router.discarded::<F>("down0", "ssm-older-version"), 1);
     router.data_to::<F>(UP, F::SOURCE, F::SSM);
     assert_eq!(router.data_to::<F>(UP, F::SOURCE, F::SSM), [DOWN2]);
+}
+
+/// RFC 9776, section 7.3.1: IGMPv2 and MLDv1 have no query for sources, IGMPv1 none for groups.
+fn a_series_ends_with_the_version_that_has_it<F: Net>(system: Behaviour) {
+    for version in 1..F::LAYOUT.newest {
+        let mut router = Router::on(system, &plain::<F>());
+        router.report::<F>(DOWN, 5, Allow, &sources::<F>(&[1]));
+        router.report::<F>(DOWN, 5, IsEx, &sources::<F>(&[1]));
+        router.said::<F>(DOWN);
+        router.report::<F>(DOWN, 5, Block, &sources::<F>(&[1]));
+        assert_eq!(router.said::<F>(DOWN), ["Q(G,1)"]);
+        router.reload(&network::<F>("", "", &format!("{} {version}", F::VERSION)));
+        assert_eq!(router.said::<F>(DOWN), [format!("general v{version}")]);
+        router.pass(Millis(10_000));
+        assert!(router.said::<F>(DOWN).is_empty());
+
+        let mut router = Router::on(system, &plain::<F>());
+        router.report::<F>(DOWN, 5, ToEx, &[]);
+        router.report::<F>(DOWN, 5, ToIn, &[]);
+        router.reload(&network::<F>("", "", &format!("{} {version}", F::VERSION)));
+        router.said::<F>(DOWN);
+        router.pass(Millis(10_000));
+        let igmpv1 = F::AF == Af::Ip4 && version == 1;
+        let asked = if igmpv1 { vec![] } else { vec![format!("Q(G) v{version}")] };
+        assert_eq!(router.said::<F>(DOWN), asked);
+    }
+}
+
+/// RFC 9776, section 6.6.2: the lowest version on the link, each for as long as it is heard.
+fn the_oldest_of_several_older_queriers_is_followed<F: Net>(system: Behaviour) {
+    if F::AF == Af::Ip6 {
+        return;
+    }
+    let mut router = Router::on(system, &plain::<F>());
+    let heard = |router: &mut Router, version| {
+        router.ask::<F>(DOWN, F::address(DOWN, 99), &QuerySpec { version, ..older() });
+    };
+    heard(&mut router, 1);
+    router.pass(Millis(200_000));
+    heard(&mut router, 2);
+    assert_eq!(router.link::<F>("down0").version, 1);
+    router.pass(Millis(60_000));
+    assert_eq!(router.link::<F>("down0").version, 2);
+    router.pass(Millis(200_000));
+    assert_eq!(router.link::<F>("down0").version, 3);
+}
+
+/// Leaves of groups whose sources are more than one message names: 200 messages a second all the same.
+fn a_query_of_many_messages_counts_as_many<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    let source = F::address(DOWN, 5);
+    let all = |router: &mut Router, kind, list: &[F::Addr]| {
+        let mut report = ReportBuilder::<F>::new(Sender { ifindex: DOWN, source, mtu: 9000 });
+        (1..=120).for_each(|n| report.push(kind, F::group(n), list));
+        report.finish().into_iter().for_each(|m| router.deliver::<F>(source, m));
+    };
+    all(&mut router, Allow, &many_sources::<F>());
+    router.said::<F>(DOWN);
+    all(&mut router, ToIn, &[]);
+    router.pass(Millis(1000));
+    let first = router.said::<F>(DOWN).len();
+    assert!((200..=250).contains(&first), "{first} in the first second, 40 of them at once");
+    router.pass(Millis(1000));
+    let second = router.said::<F>(DOWN).len();
+    assert!((190..=210).contains(&second), "{second} in a second");
+    router.pass(Millis(60_000));
+    assert!(router.groups().is_empty());
+}
+
+/// RFC 9776, section 6.6.3.1: Q(G) goes out as often as the last member query count says, an interval
+/// apart, whatever is asked about sources in between.
+fn a_query_for_sources_takes_nothing_from_that_for_the_group<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.report::<F>(DOWN, 5, IsIn, &sources::<F>(&[1, 2]));
+    router.said::<F>(DOWN);
+    router.old::<F>(DOWN, 6, 0);
+    assert_eq!(router.said::<F>(DOWN), ["Q(G)", "Q(G,1,2)"]);
+    router.report::<F>(DOWN, 5, IsIn, &sources::<F>(&[1, 2]));
+    router.pass(Millis(100));
+    router.report::<F>(DOWN, 6, Block, &sources::<F>(&[1]));
+    router.said::<F>(DOWN);
+    router.pass(Millis(1010));
+    let said = router.said::<F>(DOWN);
+    assert!(said.contains(&"Q(G)".into()), "{said:?}");
+    router.pass(Millis(5000));
+    assert!(router.said::<F>(DOWN).iter().all(|said| !said.starts_with("Q(G)")));
+}
+
+/// RFC 4604, section 2.2: a link that is configured so has no source-specific groups; a query that
+/// anybody can forge does not take them away.
+fn an_older_querier_does_not_end_source_specific_groups<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    for _ in 0..10 {
+        router.ask::<F>(DOWN, F::address(DOWN, 99), &older());
+        router.record::<F>(DOWN, F::address(DOWN, 5), IsIn, F::SSM, &[F::SOURCE]);
+        router.pass(Millis(100_000));
+    }
+    router.data_to::<F>(UP, F::SOURCE, F::SSM);
+    assert_eq!(router.data_to::<F>(UP, F::SOURCE, F::SSM), [DOWN]);
 }

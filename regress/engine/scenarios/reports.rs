@@ -25,6 +25,7 @@ scenarios! {
     a_report_from_elsewhere_is_not_taken
     a_report_without_an_address
     a_static_group_needs_no_host
+    a_shorter_interval_holds_from_the_next_report_on
 }
 
 /// RFC 9776, section 8.4: 2 * 125 s + 2 * 10 s.
@@ -237,4 +238,16 @@ fn a_static_group_needs_no_host<F: Net>(system: Behaviour) {
     router.pass(Millis(1_000_000));
     assert_eq!(router.wanted::<F>("up0"), "INCLUDE 1");
     assert_eq!(router.flow::<F>(UP, F::source(1)), [DOWN]);
+}
+
+/// RFC 9776, section 8.4: the interval in force when the report comes.
+fn a_shorter_interval_holds_from_the_next_report_on<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.reload(&network::<F>("query-interval 20", "", ""));
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(270)", "running timers are left");
+    router.report::<F>(DOWN, 5, IsEx, &[]);
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(60)");
+    router.pass(Millis(60_010));
+    assert_eq!(router.state::<F>("down0"), "none");
 }

@@ -137,8 +137,12 @@ impl Group {
             self.untold = end;
         } else {
             let before = self.hosts.remove(&host).map_or(nothing(), |(claim, _)| claim);
-            self.hosts.insert(host, (after(before, kind, list), end));
-            self.hosts.retain(|_, (claim, _)| *claim != nothing());
+            let claim = after(before, kind, list);
+            if claim.1.len() > self.rules.max_sources {
+                self.untold = end;
+            } else if claim != nothing() {
+                self.hosts.insert(host, (claim, end));
+            }
         }
         let (ask, ask_group) = self.record(now, kind, list);
         if self.rules.querier {
@@ -251,6 +255,10 @@ impl Group {
             }
         }
         if at_once {
+            if !ask_group && self.ask > 0 && self.round.is_some() {
+                // Out of its turn: none of the rounds that the group is still asked about.
+                self.ask = lmqc.min(self.ask + 1);
+            }
             self.send(now);
         }
     }

@@ -46,7 +46,8 @@ pub struct Querier<F: Family> {
     interval: Millis,
     startup_left: u8,
     next: Option<Tick>,
-    older: Option<(u8, Tick)>,
+    /// Until when a querier of version 1 counts as heard, and one of version 2.
+    older: [Tick; 2],
     short_first: bool,
 }
 
@@ -62,7 +63,7 @@ impl<F: Family> Querier<F> {
             other: None,
             startup_left: 0,
             next: None,
-            older: None,
+            older: [Tick(0); 2],
             short_first: false,
         }
     }
@@ -97,7 +98,8 @@ impl<F: Family> Querier<F> {
 
     /// The link cannot carry queries any more.
     pub fn stop(&mut self) {
-        (self.running, self.other, self.next, self.older) = (false, None, None, None);
+        (self.running, self.other, self.next) = (false, None, None);
+        self.older = [Tick(0); 2];
         self.robustness = self.settings.robustness;
         self.interval = self.settings.query_interval;
     }
@@ -152,13 +154,8 @@ impl<F: Family> Querier<F> {
     /// The version of our queries: the configured one, or in IGMP the oldest on the link.
     #[must_use]
     pub fn version(&self, now: Tick) -> u8 {
-        match F::AF {
-            Af::Ip4 => match self.older {
-                Some((version, until)) if until > now => version.min(self.settings.igmp_version),
-                Some(_) | None => self.settings.igmp_version,
-            },
-            Af::Ip6 => self.settings.mld_version,
-        }
+        let heard = (1..).zip(self.older).find(|(_, until)| *until > now);
+        self.settings.version(F::AF).min(heard.map_or(u8::MAX, |(version, _)| version))
     }
 
     /// Robustness in force.
@@ -182,14 +179,18 @@ impl<F: Family> Querier<F> {
         query: &Query<'_, F>,
     ) -> Heard {
         let general = query.group.is_unspecified();
-        if general && F::AF == Af::Ip4 && query.version < self.settings.igmp_version {
-            self.older = Some((query.version, now + OLDER_QUERIER));
+        if general
+            && F::AF == Af::Ip4
+            && let Some(until) = self.older.get_mut(usize::from(query.version.saturating_sub(1)))
+        {
+            *until = now + OLDER_QUERIER;
         }
         let mut heard = Heard::default();
         if source.is_unspecified() || self.settings.querier == QuerierMode::Always {
             return heard;
         }
-        let lower = own.is_none_or(|own| election_key(source) < election_key(own));
+        let stands = own.filter(|_| self.settings.querier != QuerierMode::Never);
+        let lower = stands.is_none_or(|own| election_key(source) < election_key(own));
         let elects = general || F::AF == Af::Ip6;
         let known = self.other.is_none_or(|o| election_key(source) <= election_key(o.address));
         let elected = self.other.is_some_and(|o| o.address == source);
@@ -204,7 +205,7 @@ impl<F: Family> Querier<F> {
         }
         if (wins || elected) && !general && !query.suppress {
             let interval = query.max_response.max(LEAST_FOLLOWED);
-            let count = u32::from(self.last_member_count());
+            let count = u32::from(self.robustness);
             heard.lower = Some(Millis(interval.0.saturating_mul(count)));
         }
         heard

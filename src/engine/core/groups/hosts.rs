@@ -6,7 +6,7 @@ use crate::imsg::ctl::Mode;
 use crate::sys::time::Tick;
 use crate::wire::RecordType;
 
-/// Hosts tracked in one group of one link at most; more suspend tracking there.
+/// Hosts tracked in one group of one link at most; one that is not suspends tracking there.
 pub(super) const MAX_HOSTS: usize = 1024;
 
 /// What one host asked for in one group.
@@ -53,6 +53,11 @@ impl<A: Copy + Ord> Host<A> {
         }
         sources.sort_unstable();
         self.sources = (!sources.is_empty()).then(|| sources.into_boxed_slice());
+    }
+
+    /// How many sources it names.
+    pub(super) fn source_count(&self) -> u32 {
+        self.sources.as_ref().map_or(0, |s| u32::try_from(s.len()).unwrap_or(u32::MAX))
     }
 
     /// Whether it asks for nothing.

@@ -26,7 +26,7 @@ use crate::imsg::ctl::Mode;
 use crate::sys::time::{Millis, Tick};
 use crate::wire::{Address, Discard, Family};
 
-/// Groups on links and their sources, in one family at most.
+/// Groups on links and their sources, in one family at most; tracked hosts and theirs likewise.
 pub const MAX_ENTRIES: u32 = 1_048_576;
 
 /// What the router part of a link goes by: its settings, or what the elected querier announced.
@@ -184,6 +184,8 @@ pub struct Groups<F: Family> {
     members: Slab<Member<F::Addr>>,
     hosts: Slab<Host<F::Addr>>,
     sources: u32,
+    /// Sources that hosts are known to name.
+    host_sources: u32,
     timers: Timers,
     /// Grows with each member or host that comes or goes: what was found before may be elsewhere.
     shape: u64,
@@ -205,6 +207,7 @@ impl<F: Family> Groups<F> {
             members: Slab::default(),
             hosts: Slab::default(),
             sources: 0,
+            host_sources: 0,
             timers: Timers::default(),
             shape: 0,
             dirty: Vec::new(),
@@ -415,12 +418,13 @@ impl<F: Family> Groups<F> {
         let record = &mut self.members[member];
         let mut next = record.group_timer;
         if let Some(extra) = &mut record.extra {
+            let mut ends = [&mut extra.v1_host, &mut extra.v2_host, &mut extra.untracked];
+            // Long after it came a deadline would count as ahead again.
+            ends.iter_mut().for_each(|end| **end = end.filter(|d| !d.due(now)));
             let idle = extra.sources.is_empty()
+                && ends.iter().all(|end| end.is_none())
                 && extra.next_query.is_none()
-                && extra.fixed.is_none()
-                && [extra.v1_host, extra.v2_host, extra.untracked]
-                    .iter()
-                    .all(|d| d.is_none_or(|d| d.due(now)));
+                && extra.fixed.is_none();
             for deadline in extra.sources.iter().filter_map(|s| s.expires).chain(extra.next_query) {
                 if next.is_none_or(|n| deadline.left(now) < n.left(now)) {
                     next = Some(deadline);
@@ -443,7 +447,7 @@ impl<F: Family> Groups<F> {
             if keep(&self.hosts[at]) {
                 last = at;
             } else {
-                self.hosts.remove(at);
+                self.host_sources -= self.hosts.remove(at).source_count();
                 self.shape += 1;
                 match last {
                     NONE => self.members[member].hosts = next,

@@ -2,17 +2,20 @@
 //! 6.6.
 
 use super::hosts::Host;
-use super::{Extra, Groups, Rules, SpecificQuery};
+use super::{Extra, Groups, Rules, Source, SpecificQuery};
 use crate::engine::core::deadline::Deadline;
 use crate::engine::core::slot::Slot;
 use crate::imsg::ctl::Mode;
 use crate::sys::time::{Millis, Tick};
-use crate::wire::Family;
+use crate::wire::{Family, sources_in_query};
 
 /// Time between specific queries of one link: 200 a second.
 const SPACING: Millis = Millis(5);
 /// Specific queries that may go out at once after a pause.
 const BURST: u32 = 40;
+
+/// The MTU of Ethernet.
+const USUAL_MTU: u32 = 1500;
 
 /// Groups looked at in one turn; the others stay due.
 const EXPIRIES: usize = 4096;
@@ -40,6 +43,27 @@ fn put_off<A>(
         raise(group_timer);
     }
     extra.sources.iter_mut().filter(|s| s.queries > 0).for_each(|s| raise(&mut s.expires));
+}
+
+impl<A> Extra<A> {
+    /// Messages of a round on a link of the usual MTU, about: sources may be of two kinds.
+    fn messages<F: Family>(&self) -> u32 {
+        let asked = self.sources.iter().filter(|s| s.queries > 0).count();
+        let lists = asked.div_ceil(sources_in_query::<F>(USUAL_MTU));
+        u32::from(self.queries > 0).saturating_add(u32::try_from(lists).unwrap_or(u32::MAX)).max(1)
+    }
+
+    /// Asks no more about sources.
+    fn end_source_queries(&mut self) {
+        self.sources.iter_mut().for_each(|s| (s.queries, s.fresh) = (0, false));
+    }
+
+    /// Asks no more.
+    fn end_queries(&mut self) {
+        (self.queries, self.fresh, self.next_query) = (0, false, None);
+        self.has_turn = false;
+        self.end_source_queries();
+    }
 }
 
 impl<F: Family> Groups<F> {
@@ -71,6 +95,10 @@ impl<F: Family> Groups<F> {
             }
         }
         if now_due && !extra.has_turn {
+            if running && !group {
+                // What goes out before its time is none of the rounds.
+                extra.queries = rules.lmqc.min(extra.queries + 1);
+            }
             extra.next_query = Some(Deadline::after(now, Millis(0)));
             self.round(now, member, rules);
         }
@@ -81,10 +109,16 @@ impl<F: Family> Groups<F> {
         let record = &mut self.members[member];
         let (group, slot) = (record.group, record.slot);
         let Some(extra) = &mut record.extra else { return };
+        if rules.version == 1 {
+            return extra.end_queries();
+        }
+        if rules.version == 2 {
+            extra.end_source_queries();
+        }
         if !std::mem::take(&mut extra.has_turn) {
             let free = &mut self.links[usize::from(slot.0)].1;
             let wait = Millis((*free - now).0.saturating_sub(SPACING.0 * BURST));
-            *free = (*free).max(now) + SPACING;
+            *free = (*free).max(now) + Millis(SPACING.0.saturating_mul(extra.messages::<F>()));
             if wait.0 > 0 {
                 extra.has_turn = true;
                 extra.next_query = Some(Deadline::after(now, wait));
@@ -120,26 +154,26 @@ impl<F: Family> Groups<F> {
         extra.next_query = more.then(|| Deadline::after(now, rules.lmqi));
     }
 
-    /// A specific query of the elected querier without the S flag lowers timers to `limit`.
-    /// RFC 9776, section 6.6.1.
+    /// A specific query of the elected querier without the S flag lowers timers to `limit`: those of
+    /// the sources, which are sorted, or without any that of the group. RFC 9776, section 6.6.1.
     pub fn follow_query(
         &mut self,
         now: Tick,
         slot: Slot,
         group: F::Addr,
-        sources: &[F::Addr],
+        sources: Option<&[F::Addr]>,
         limit: Millis,
     ) {
         let Some(member) = self.find(slot, group) else { return };
         let limit = Deadline::after(now, limit);
         let record = &mut self.members[member];
-        if sources.is_empty() {
-            lower(&mut record.group_timer, limit, now);
-        } else if let Some(extra) = &mut record.extra {
-            for source in &mut extra.sources {
-                if sources.contains(&source.address) {
-                    lower(&mut source.expires, limit, now);
-                }
+        match (sources, &mut record.extra) {
+            (None, _) => lower(&mut record.group_timer, limit, now),
+            (Some(_), None) => {}
+            (Some(asked), Some(extra)) => {
+                let named = |s: &&mut Source<_>| asked.binary_search(&s.address).is_ok();
+                let named = extra.sources.iter_mut().filter(named);
+                named.for_each(|s| lower(&mut s.expires, limit, now));
             }
         }
         self.tidy(now, member);
@@ -149,12 +183,9 @@ impl<F: Family> Groups<F> {
     pub fn stop_queries(&mut self, slot: Slot) {
         for member in 0..self.members.extent() {
             let record = &mut self.members[member];
-            let Some(extra) = record.extra.as_mut().filter(|_| record.slot == slot) else {
-                continue;
-            };
-            (extra.queries, extra.fresh, extra.next_query) = (0, false, None);
-            extra.has_turn = false;
-            extra.sources.iter_mut().for_each(|s| (s.queries, s.fresh) = (0, false));
+            if let Some(extra) = record.extra.as_mut().filter(|_| record.slot == slot) {
+                extra.end_queries();
+            }
         }
     }
 

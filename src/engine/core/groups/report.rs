@@ -81,7 +81,10 @@ impl<F: Family> Groups<F> {
         let record = &mut self.members[member];
         let plain = record.extra.is_none() && list.is_empty() && record.mode == Mode::Exclude;
         if plain && matches!(kind, RecordType::IsEx | RecordType::ToEx) {
-            record.group_timer = Some(Deadline::after(now, rules.gmi));
+            let old = record.group_timer.replace(Deadline::after(now, rules.gmi));
+            if old.is_some_and(|old| old.left(now) > rules.gmi) {
+                self.tidy(now, member);
+            }
             return;
         }
         let outcome = self.apply(now, member, rules, kind, list);
@@ -201,12 +204,9 @@ impl<F: Family> Groups<F> {
         let adds = matches!(kind, RecordType::IsEx | RecordType::ToEx) || !list.is_empty();
         if at == NONE {
             let length = self.find_host(self.members[member].hosts, reporter).1;
-            if reporter.is_unspecified() || length >= MAX_HOSTS {
-                self.members[member].extra.get_or_insert_default().untracked = expires;
-                if length >= MAX_HOSTS {
-                    self.refuse(self.members[member].slot, Discard::HostLimit);
-                }
-                return;
+            let full = length >= MAX_HOSTS || self.hosts.count() >= MAX_ENTRIES;
+            if full || reporter.is_unspecified() {
+                return self.untrack(member, expires, full);
             }
             if !adds || kind == RecordType::Block {
                 return;
@@ -216,10 +216,29 @@ impl<F: Family> Groups<F> {
             self.members[member].hosts = at;
             self.shape += 1;
         }
-        self.hosts[at].apply(kind, list);
-        self.hosts[at].expires = expires;
-        if self.hosts[at].is_idle() {
+        let host = &mut self.hosts[at];
+        let before = host.source_count();
+        host.apply(kind, list);
+        host.expires = expires;
+        let (count, idle) = (host.source_count(), host.is_idle());
+        self.host_sources = self.host_sources - before + count;
+        if idle {
             self.forget_hosts(member, |h| !h.is_idle());
+        } else if count > rules.max_sources
+            || self.hosts.count().saturating_add(self.host_sources) > MAX_ENTRIES
+        {
+            self.forget_hosts(member, |h| h.address != Some(reporter));
+            self.untrack(member, expires, true);
+        }
+    }
+
+    /// Notes that a host is there, up to a moment, of which nothing else is known.
+    fn untrack(&mut self, member: u32, until: Option<Deadline>, refused: bool) {
+        let member = &mut self.members[member];
+        member.extra.get_or_insert_default().untracked = until;
+        if refused {
+            let slot = member.slot;
+            self.refuse(slot, Discard::HostLimit);
         }
     }
 

@@ -204,10 +204,7 @@ impl<F: Family> Proxy<F> {
         port.querier.configure(now, Arc::clone(&settings));
         let config = HostConfig {
             ifindex: link.ifindex,
-            max_version: match F::AF {
-                Af::Ip4 => settings.igmp_version,
-                Af::Ip6 => settings.mld_version,
-            },
+            max_version: settings.version(F::AF),
             ssm: self.ssm.clone(),
         };
         // One that joins nothing any more has to say so, and stays.

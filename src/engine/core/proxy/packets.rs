@@ -194,8 +194,10 @@ impl<F: Family> Proxy<F> {
             self.querier_changed(now, slot, format!("querier is {source}"), out);
         }
         if let Some(limit) = heard.lower {
-            let sources: Vec<F::Addr> = query.sources.iter().collect();
-            self.groups.follow_query(now, slot, query.group, &sources, limit);
+            let mut sources: Vec<F::Addr> = query.sources.iter().collect();
+            sources.sort_unstable();
+            let named = (!query.sources.is_empty()).then_some(&*sources);
+            self.groups.follow_query(now, slot, query.group, named, limit);
         }
         Ok(())
     }
@@ -268,10 +270,10 @@ impl<F: Family> Proxy<F> {
             return Ok(());
         };
         admits(link, group)?;
-        let rules = port.querier.rules(now);
-        if rules.version < 3 && self.is_source_specific(group) {
+        if link.settings.version(F::AF) < F::LAYOUT.newest && self.is_source_specific(group) {
             return Err(Discard::SsmOlderVersion);
         }
+        let rules = port.querier.rules(now);
         self.groups.report(now, slot, &rules, reporter, place, (said, list));
         Ok(())
     }

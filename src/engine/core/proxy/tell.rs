@@ -89,11 +89,11 @@ impl<F: Family> Proxy<F> {
         out: &mut Vec<Action>,
     ) {
         let Some(link) = self.links.get(slot) else { return };
-        let (protocol, keyword, ours) = match F::AF {
-            Af::Ip4 => ("IGMP", "igmp-version", link.settings.igmp_version),
-            Af::Ip6 => ("MLD", "mld-version", link.settings.mld_version),
+        let (protocol, keyword) = match F::AF {
+            Af::Ip4 => ("IGMP", "igmp-version"),
+            Af::Ip6 => ("MLD", "mld-version"),
         };
-        let theirs = query.version;
+        let (ours, theirs) = (link.settings.version(F::AF), query.version);
         let (kind, then) = match F::AF {
             _ if theirs > ours => ("newer-querier", "all routers of a link need the same"),
             _ if theirs == ours || !query.group.is_unspecified() => return,

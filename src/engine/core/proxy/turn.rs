@@ -148,7 +148,10 @@ impl<F: Family> Proxy<F> {
             send(query(&to, &spec), Kind::query(version), port, out);
         }
         if took_over {
-            self.querier_changed(now, slot, "querier is this router".to_owned(), out);
+            let is_querier = self.links.get(slot).is_some_and(|l| l.is_querier);
+            let now_it_is =
+                if is_querier { "querier is this router" } else { "no querier is heard" };
+            self.querier_changed(now, slot, now_it_is.to_owned(), out);
         }
     }
 
