@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mcast_proxy::config::model::{Config, Mgroup, Mroute, Pattern, Statement};
+use mcast_proxy::config::model::{Config, Mgroup, Mroute, Pattern, SourceMatch, Statement};
 use mcast_proxy::config::{Change, diff, keep_run_time, note_run_time, print};
 
 use crate::parse;
@@ -109,6 +109,18 @@ fn what_the_file_refuses_is_refused_at_run_time() {
     assert_eq!(refused(&Statement::Join(wide)), "226.0.0.0/19 is more than 4096 groups");
     let specific = join("mgroup from up group 232.0.0.1");
     assert_eq!(refused(&specific), "232.0.0.1 is source-specific, and needs a source");
+    let Statement::Join(mut odd) = join("mgroup from up group 226.0.0.1") else {
+        panic!("not a join");
+    };
+    odd.group.source = Some("226.0.0.2".parse().unwrap());
+    let odd = refused(&Statement::Join(odd));
+    assert_eq!(odd, "'226.0.0.2' is multicast and cannot be a source");
+    let Statement::Mroute(mut odd) = mroute("mroute from up group 226.0.0.1 to b") else {
+        panic!("not a route");
+    };
+    odd.source = SourceMatch::Net("0.0.0.0/32".parse().unwrap());
+    let odd = refused(&Statement::Mroute(odd));
+    assert_eq!(odd, "'0.0.0.0' is unspecified and cannot be a source");
     let mut now = config(BASE);
     now.add(&join("mgroup from up group 226.0.0.1")).unwrap();
     let twice = now.add(&join("mgroup from up group 226.0.0.1")).unwrap_err();

@@ -116,7 +116,10 @@ fn membership_waits_for_its_interface() {
     live(|| {
         let network = Network::new();
         let text = "ipv6 yes\nuser nobody\nmgroup from late0 group 225.1.2.3\nmgroup from late0 group ff2e::3\n";
-        let _daemon = Daemon::start(&network.router, text);
+        let daemon = Daemon::start(&network.router, text);
+        let row = daemon.rows("interfaces", |row| row["interface"] == "late0").pop();
+        let row = row.expect("an interface that a statement names is told of");
+        assert_eq!((&row["oper-status"], &row["role"]), (&"absent".into(), &"static".into()));
         network.router.cable("late0", &network.source, "late0");
         let mut link = Capture::new(&network.source, "late0");
         network.router.address("late0", "10.0.9.1/24");

@@ -193,6 +193,10 @@ fn scopes_of_groups() {
              mroute from up0 scope organization-local.. to down2
             ",
         );
+        let waits = |row: &Value| row["state"] == "waiting";
+        let groups = lab.daemon.rows("routes", waits).into_iter().map(|row| row["group"].clone());
+        let named = ["scope site-local", "scope organization-local.."];
+        assert_eq!(groups.collect::<Vec<_>>(), named);
         for (group, wanted) in
             [("ff15::1", ONE), ("ff18::1", TWO), ("ff1e::1", TWO), ("ff14::1", NONE)]
         {

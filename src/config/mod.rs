@@ -31,7 +31,7 @@ pub use runtime::{Change, keep_run_time, note_run_time};
 pub use scan::{MAX_EXPANSION, MAX_MACROS, MAX_STATEMENT};
 pub use source::{Error, Errors, MAX_ERRORS, MAX_WARNINGS};
 pub use value::{
-    MAX_NAME, parse_address, parse_group, parse_name, parse_net, parse_scope, parse_source,
+    MAX_NAME, parse_address, parse_group, parse_name, parse_net, parse_scope, parse_source, quote,
 };
 
 /// A configuration that was read.

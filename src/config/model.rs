@@ -294,6 +294,14 @@ impl Settings {
     }
 }
 
+impl SourceMatch {
+    /// Of a network, or any: the whole address space is any source.
+    #[must_use]
+    pub fn of(net: Option<IpNet>) -> Self {
+        net.filter(|net| net.prefix_len() > 0).map_or(Self::Any, Self::Net)
+    }
+}
+
 impl Pattern {
     /// Whether it names more than one interface: it ends in `*` or `+`.
     #[must_use]

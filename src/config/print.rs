@@ -103,6 +103,16 @@ impl std::fmt::Display for StaticGroup {
     }
 }
 
+/// An address, a network, or `scope` with the scopes.
+impl std::fmt::Display for GroupSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Net(net) => f.write_str(&show_net(net)),
+            Self::Scopes(mask) => write!(f, "scope {}", print_scope(mask)),
+        }
+    }
+}
+
 /// The statement, as in the file.
 impl std::fmt::Display for Mgroup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -123,8 +133,8 @@ impl std::fmt::Display for Mroute {
             }
         }
         match self.group {
-            GroupSet::Net(net) => write!(f, " group {}", show_net(net))?,
-            GroupSet::Scopes(mask) => write!(f, " scope {}", print_scope(mask))?,
+            GroupSet::Net(_) => write!(f, " group {}", self.group)?,
+            GroupSet::Scopes(_) => write!(f, " {}", self.group)?,
         }
         f.write_str(" to")?;
         self.to.iter().try_for_each(|name| write!(f, " {}", quote(&name.0)))

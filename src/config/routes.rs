@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::model::{GroupSet, Mroute, Pattern, SourceMatch};
-use super::value::{ROUTABLE_SCOPES, check_family, check_routed};
+use super::value::{ROUTABLE_SCOPES, check_family, check_routed, check_source};
 
 /// Pairs of routes that the search for loops compares at most.
 const MAX_STEPS: usize = 2_000_000;
@@ -61,7 +61,10 @@ pub(super) fn check_mroute(route: &Mroute) -> Result<(), String> {
     let family = route.group.covering();
     match &route.source {
         SourceMatch::Any => {}
-        SourceMatch::Net(net) => check_family(family, *net)?,
+        SourceMatch::Net(net) => {
+            check_family(family, *net)?;
+            check_source(*net)?;
+        }
         SourceMatch::Except(nets) => {
             nets.iter().try_for_each(|net| check_family(family, *net))?;
         }

@@ -3,7 +3,7 @@
 use super::check::{Blocks, can_join, lacks_source, loop_message};
 use super::model::{Config, InterfaceBlock, Mgroup, Mroute, Role, Statement};
 use super::routes::{Loops, RouteKey, Search, check_mroute};
-use super::value::{check_family, check_joined, show_net};
+use super::value::{check_family, check_joined, check_source, show_net};
 
 impl Config {
     /// Adds a statement, by the rules of the file. A static route with the incoming interface,
@@ -83,6 +83,7 @@ impl Config {
         check_joined(join.group.group)?;
         if let Some(source) = join.group.source {
             check_family(join.group.group, source.into())?;
+            check_source(source.into())?;
         }
         if lacks_source(self, &join.group) {
             let group = show_net(join.group.group);

@@ -351,14 +351,13 @@ fn read_mroute(inner: Pairs<'_>, at: usize) -> Result<Mroute, Fault> {
         (Some(_), Some((at, _))) => {
             return Err((at, "'except' and 'source' exclude each other".to_owned()));
         }
-        (Some(net), None) => SourceMatch::Net(net),
+        (net, None) => SourceMatch::of(net),
         (None, Some((at, nets))) => {
             for net in &nets {
                 check_family(family, *net).map_err(|m| (at, m))?;
             }
             SourceMatch::Except(nets)
         }
-        (None, None) => SourceMatch::Any,
     };
     let parse = |(at, name): &(usize, String)| parse_name(&unquote(name)).map_err(|m| (*at, m));
     let mut names = clauses.names.iter().map(parse);

@@ -86,10 +86,18 @@ pub fn parse_source(text: &str) -> Result<Option<IpNet>, String> {
     if net.addr().is_unspecified() && net.prefix_len() == net.max_prefix_len() {
         return Ok(None);
     }
-    if all_groups(net).contains(&net) {
-        return Err(format!("'{text}' is multicast and cannot be a source"));
-    }
+    check_source(net)?;
     Ok(Some(net))
+}
+
+/// Whether it can be the source of a packet.
+pub(super) fn check_source(net: IpNet) -> Result<(), String> {
+    let no_host = net.prefix_len() == net.max_prefix_len() && net.addr().is_unspecified();
+    if no_host || all_groups(net).contains(&net) {
+        let what = if no_host { "unspecified" } else { "multicast" };
+        return Err(format!("'{}' is {what} and cannot be a source", show_net(net)));
+    }
+    Ok(())
 }
 
 /// A set of IPv6 scopes, bit n for scope n: a mask in decimal or hexadecimal (`65520`, `0xfff0`),
@@ -280,7 +288,8 @@ fn is_word(c: char) -> bool {
 }
 
 /// In quotes where it needs them: patterns, numbers (which may be masks) and odd characters.
-pub(super) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let number = text.bytes().all(|b| b.is_ascii_digit());
     if !number && text.chars().all(is_word) {
         return text.to_owned();

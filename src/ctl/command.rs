@@ -126,6 +126,11 @@ fn flow(rest: &[String]) -> Result<(Option<IpAddr>, Option<IpAddr>), String> {
     if let Some(group) = group.filter(|g| !g.is_multicast()) {
         return Err(format!("'{group}' is not multicast"));
     }
+    if let Some((group, source)) = group.zip(source)
+        && (group.is_ipv4() != source.is_ipv4() || source.is_multicast())
+    {
+        return Err(format!("'{source}' cannot be the source of '{group}'"));
+    }
     Ok((group, source))
 }
 
@@ -260,6 +265,8 @@ mod tests {
         assert_eq!(parse("flush ff0e::1"), flush(Some("ff0e::1"), None));
         assert_eq!(parse("flush 239.1.1.1 10.0.0.1"), flush(Some("239.1.1.1"), Some("10.0.0.1")));
         fails("flush 10.0.0.1", "'10.0.0.1' is not multicast");
+        fails("flush 239.1.1.1 fd00::1", "'fd00::1' cannot be the source of '239.1.1.1'");
+        fails("explain 239.1.1.1 239.1.1.2", "'239.1.1.2' cannot be the source");
         fails("flush 239.1.1.1 10.0.0.1 x", "'x' is one argument too many");
     }
 

@@ -14,7 +14,10 @@ use crate::config::{parse_address, parse_group, parse_name, parse_net, parse_sco
 pub fn join(words: &[String]) -> Result<Statement, String> {
     let (name, group, source) = match words {
         [name, group] => (name, group, None),
-        [name, group, source] => (name, group, Some(parse_address(source)?)),
+        [name, group, source] => {
+            let address = parse_address(source)?;
+            (name, group, parse_source(source)?.map(|_| address))
+        }
         _ => return Err("an interface, a group and perhaps a source are needed".into()),
     };
     let group = StaticGroup { group: parse_group(group)?, source };
@@ -62,8 +65,7 @@ fn source(words: &[String]) -> Result<(SourceMatch, &[String]), String> {
     }
     match words {
         [first, rest @ ..] if is_source(first, rest.first()) => {
-            let source = parse_source(first)?.map_or(SourceMatch::Any, SourceMatch::Net);
-            Ok((source, rest))
+            Ok((SourceMatch::of(parse_source(first)?), rest))
         }
         _ => Ok((SourceMatch::Any, words)),
     }
@@ -134,7 +136,15 @@ mod tests {
             join_of("em0 225.1.2.0/28 192.168.1.42"),
             group("225.1.2.0/28", Some("192.168.1.42"))
         );
-        for bad in ["", "em0", "em0 10.0.0.1", "em0 225.1.2.3 x", "em0 225.1.2.3 10.0.0.1 em1"] {
+        assert_eq!(join_of("em0 225.1.2.3 0.0.0.0"), group("225.1.2.3/32", None));
+        for bad in [
+            "",
+            "em0",
+            "em0 10.0.0.1",
+            "em0 225.1.2.3 x",
+            "em0 225.1.2.3 225.1.2.3",
+            "em0 225.1.2.3 10.0.0.1 em1",
+        ] {
             assert!(join(&words(bad)).is_err(), "{bad}");
         }
     }
@@ -154,7 +164,10 @@ mod tests {
             mroute("em0 10.0.0.0/8 225.1.2.0/24 vlan*"),
             of(SourceMatch::Net(net("10.0.0.0/8")), group, &["vlan*"])
         );
-        assert_eq!(mroute("em0 0.0.0.0 225.1.2.0/24 em1"), of(SourceMatch::Any, group, &["em1"]));
+        for any in ["0.0.0.0", "0.0.0.0/0"] {
+            let line = format!("em0 {any} 225.1.2.0/24 em1");
+            assert_eq!(mroute(&line), of(SourceMatch::Any, group, &["em1"]));
+        }
     }
 
     #[test]

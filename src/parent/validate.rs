@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::world::World;
 use crate::config::model::{MAX_ROUTES, Pattern, Statement};
+use crate::config::{parse_name, quote};
 use crate::imsg::Transmit;
 use crate::kroute::{Interface, Route, RouteKey};
 use crate::wire::{Address, Af, GroupScope};
@@ -208,12 +209,16 @@ pub fn check_statement(named: &[Pattern], statement: &Statement) -> Result<(), S
     if patterns.len() > MAX_OUTPUTS {
         return Err(format!("more than {MAX_OUTPUTS} interfaces"));
     }
+    if let Some(why) = patterns.iter().find_map(|p| parse_name(&p.0).err()) {
+        return Err(why);
+    }
     let known = |p: &Pattern| named.iter().any(|n| n == p || (!p.is_wild() && n.matches(&p.0)));
     patterns.into_iter().find(|p| !known(p)).map_or(Ok(()), |p| {
         Err(format!(
-            "interface {0} is not in the configuration file: add `interface {0} {{ }}` there and \
+            "interface {} is not in the configuration file: add `interface {} {{ }}` there and \
              reload",
-            p.0
+            p.0,
+            quote(&p.0)
         ))
     })
 }

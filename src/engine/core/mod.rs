@@ -421,15 +421,13 @@ impl Core {
                 ipv6: self.v6.link_row(now, interface.ifindex),
             })
         });
-        let absent = self
-            .config
-            .interfaces
-            .iter()
-            .filter(|block| !block.name.is_wild())
-            .filter(|block| self.table.values().all(|i| i.name != block.name.0))
-            .map(|block| InterfaceRow {
-                interface: block.name.0.clone(),
-                role: block.role,
+        let names = self.config.names().into_iter().filter(|name| !name.is_wild());
+        let absent = names
+            .filter(|name| self.table.values().all(|i| i.name != name.0))
+            .filter_map(|name| Some((self.config.resolve(&name.0)?.role, name.0)))
+            .map(|(role, interface)| InterfaceRow {
+                interface,
+                role,
                 index: None,
                 oper_status: OperStatus::Absent,
                 addresses: Vec::new(),

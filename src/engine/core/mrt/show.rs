@@ -5,10 +5,10 @@ use super::decide::{Sources, View, World};
 use super::report;
 use super::statics::Rule;
 use super::table::{Entry, Kind};
-use crate::config::model::{GroupSet, Pattern, SourceMatch};
+use crate::config::model::{Pattern, SourceMatch};
 use crate::imsg::ctl::{Origin, OutputRow, RouteRow, RouteState};
 use crate::kroute::Output;
-use crate::wire::{Address, Family};
+use crate::wire::Family;
 
 /// Where the rows of statements begin among the places of a walk.
 const RULES: u64 = 1 << 32;
@@ -124,10 +124,7 @@ impl<F: Family> Mrt<F> {
                 SourceMatch::Net(net) => Some(network(net)),
                 SourceMatch::Any | SourceMatch::Except(_) => None,
             },
-            group: match mroute.group {
-                GroupSet::Net(net) => network(net),
-                GroupSet::Scopes(mask) => format!("{}/{mask}", F::Addr::UNSPECIFIED),
-            },
+            group: mroute.group.to_string(),
             incoming_interface: mroute.from.0.clone(),
             outgoing_interfaces: mroute.to.iter().map(output).collect(),
             origin: Origin::Static,
