@@ -13,7 +13,7 @@ use crate::net::capture::send_igmp;
 use crate::net::lacking::{Lack, NO_ROUTE_COUNTS, NO_ROUTE_DUMP, lack};
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{Network, source};
-use crate::net::{Host, ip, live, meddle, wait_for};
+use crate::net::{Host, any, ip, live, meddle, wait_for};
 
 const GROUPS: [&str; 2] = ["239.1.2.3", "ff15::1:2:3"];
 const BOTH: Options = Options { table: 0, families: [true, true] };
@@ -227,6 +227,43 @@ fn any_source_route_asks_nothing() {
             assert_eq!(router.upcalls(group)[0].kind, UpcallKind::NoCache);
             router.set(Some(aside), group, "down2", &["up0", "down1"]);
             wait_got(&mut own, 3);
+        }
+    });
+}
+
+/// What nobody has a route for goes from the outputs of a (*,*) route to its incoming interface, and
+/// from there nowhere, without a question; a (*,G) route takes packets from all of those outputs.
+#[test]
+fn route_of_all_groups() {
+    live(|| {
+        let network = Network::new();
+        let mut router = Router::new(&network, BOTH);
+        for (group, other) in GROUPS.map(ip).into_iter().zip(["239.9.9.9", "ff15::9"].map(ip)) {
+            let family = Af::of(group);
+            let own = [group, other].map(|g| Receiver::join(&network.source, "eth0", g));
+            let side = [group, other].map(|g| Receiver::join(&network.receivers[1], "eth0", g));
+            let ([mut own, mut own_other], [mut side, mut side_other]) = (own, side);
+            let every = router.set(None, any(group), "up0", &["down1", "down2"]);
+            assert_eq!(every.key.to_string(), "(*, *)");
+            router.set(None, group, "up0", &["down2"]);
+            let from = link_address(group, 1);
+            for to in [other, group] {
+                Sender::new(&network.receivers[0], "eth0", from, to).send(2);
+            }
+            for receiver in [&mut own_other, &mut own, &mut side] {
+                wait_got(receiver, 2);
+            }
+            let mut sender = Sender::new(&network.source, "eth0", source(group, 2), other);
+            assert_eq!(network.forwarded(&mut sender, group, 2), [0, 0]);
+            assert!(side_other.got().is_empty());
+            assert_eq!((router.heard(group), router.heard(other)), (vec![], vec![]));
+            assert!(router.kernel.reconcile(family).unwrap().is_empty());
+            let counts = router.kernel.counters(family).unwrap();
+            let counted = counts.iter().find(|c| c.key == every.key).map(|c| c.packets);
+            assert_eq!(counted, Some(4));
+            router.kernel.delete_route(&every.key).unwrap();
+            sender.send(1);
+            assert_eq!(router.upcalls(other)[0].kind, UpcallKind::NoCache);
         }
     });
 }

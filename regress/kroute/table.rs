@@ -125,6 +125,7 @@ fn bad_routes_are_refused_without_a_call() {
     let (source, group) = (ip("10.0.0.9"), ip("239.1.2.3"));
     for bad in [
         route(source, ip("10.1.2.3"), 11, &[12]),
+        route(source, ip("0.0.0.0"), 11, &[12]),
         route(ip("239.0.0.1"), group, 11, &[12]),
         route(ip("0.0.0.0"), group, 11, &[12]),
         route(ip("fd00::9"), group, 11, &[12]),
@@ -146,6 +147,12 @@ fn bad_routes_are_refused_without_a_call() {
     assert_eq!(fake.calls(), []);
     let any = Route { key: RouteKey { source: None, group }, ..route(source, group, 11, &[12]) };
     kernel.set_route(&any).unwrap();
+    let every = Route { key: RouteKey { source: None, group: ip("0.0.0.0") }, ..any.clone() };
+    kernel.set_route(&every).unwrap();
+    for behaviour in [Behaviour::FreeBsd, Behaviour::OpenBsd] {
+        let (_, mut kernel) = self::kernel(behaviour);
+        assert!(matches!(kernel.set_route(&every), Err(Error::Invalid(_))));
+    }
     let (_, mut freebsd) = self::kernel(Behaviour::FreeBsd);
     assert!(matches!(freebsd.set_route(&any), Err(Error::Invalid(_))));
 }

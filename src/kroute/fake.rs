@@ -23,7 +23,7 @@ use crate::wire::Af;
 /// Whose kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Keyed by source and group, with (*,G); queues; nothing expires.
+    /// Keyed by source and group, with (*,G), but a (*,*) entry does nothing; queues; nothing expires.
     Linux,
     /// Keyed by group; entries expire; an unknown group gets an entry without outputs from the
     /// kernel itself, and one upcall; no upcall for a wrong interface.

@@ -159,8 +159,8 @@ impl System for Linux {
     }
 
     /// In a (*,G) entry the incoming interface is an output as well: the kernel finds the entry by
-    /// its outputs, and sends no packet back (`mr_mfc_find_any`, `ip_mr_forward`). So no (*,*) entry
-    /// is needed, which would swallow the upcalls of all other groups.
+    /// its outputs, and sends no packet back (`mr_mfc_find_any`, `ip_mr_forward`). So it needs no
+    /// (*,*) entry, which would swallow the upcalls of all other groups.
     fn set_entry(&mut self, entry: &Entry) -> io::Result<()> {
         let mut outputs = entry.outputs.clone();
         if entry.key.source.is_none() {

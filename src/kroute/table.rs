@@ -88,7 +88,8 @@ impl<S: System> Table<S> {
 
     fn check(&self, route: &Route) -> Result<(), Error> {
         let capabilities = self.system.capabilities(route.key.family());
-        if !route.key.group.is_multicast() {
+        let every = route.key.source.is_none() && route.key.group.is_unspecified();
+        if !(route.key.group.is_multicast() || every && capabilities.star_g) {
             return Err(Error::Invalid("the group of a route must be a multicast address"));
         }
         if let Some(source) = route.key.source

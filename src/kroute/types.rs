@@ -21,7 +21,7 @@ pub struct Capabilities {
     pub queues_unresolved: bool,
     /// A packet that arrives on the wrong interface gives an upcall.
     pub wrongvif_upcalls: bool,
-    /// (*,G) entries.
+    /// (*,G) and (*,*) entries.
     pub star_g: bool,
     /// An interface needs an IPv4 address to become a vif.
     pub vif_by_address: bool,
@@ -70,7 +70,9 @@ pub enum MfcKey {
 pub struct RouteKey {
     /// The source; `None` for any.
     pub source: Option<IpAddr>,
-    /// The group. Unspecified only for the (*,*) entry, which kroute makes itself.
+    /// The group; unspecified, as the source, for (*,*): a packet without another entry goes from any
+    /// of the outputs to the incoming interface, one from there nowhere, and neither is asked about.
+    /// A (*,G) of the same incoming interface then takes packets from all of these outputs.
     pub group: IpAddr,
 }
 
@@ -86,6 +88,7 @@ impl fmt::Display for RouteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source {
             Some(source) => write!(f, "({source}, {})", self.group),
+            None if self.group.is_unspecified() => f.write_str("(*, *)"),
             None => write!(f, "(*, {})", self.group),
         }
     }
