@@ -25,6 +25,7 @@ scenarios! {
     fast_leave_immediate_takes_the_leave_at_once
     fast_leave_yes_knows_the_other_hosts
     fast_leave_yes_knows_who_wants_a_source
+    what_a_silent_host_said_is_forgotten
     an_untracked_host_is_queried
     older_hosts_are_queried
     more_hosts_than_are_tracked_are_queried
@@ -243,6 +244,21 @@ fn fast_leave_yes_knows_who_wants_a_source<F: Net>(system: Behaviour) {
     router.report::<F>(DOWN, 6, Block, &sources::<F>(&[3]));
     assert_eq!(router.state::<F>("down0"), "INCLUDE 2:270");
     assert!(router.said::<F>(DOWN).is_empty());
+}
+
+/// After the group membership interval, whoever keeps the group.
+fn what_a_silent_host_said_is_forgotten<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("", "", "fast-leave yes"));
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.pass(Millis(100_000));
+    router.report::<F>(DOWN, 6, ToEx, &[]);
+    router.pass(Millis(100_000));
+    router.report::<F>(DOWN, 5, IsEx, &[]);
+    router.pass(Millis(200_000));
+    router.report::<F>(DOWN, 6, IsIn, &sources::<F>(&[1]));
+    assert_eq!(router.state::<F>("down0"), "EXCLUDE(70) 1:270");
+    router.report::<F>(DOWN, 5, ToIn, &[]);
+    assert_eq!(router.state::<F>("down0"), "INCLUDE 1:270");
 }
 
 /// Reporters without an address cannot be told apart; in IPv6 they are not heard.

@@ -32,8 +32,11 @@ impl<A> Default for Host<A> {
 
 impl<A: Copy + Ord> Host<A> {
     /// Takes over what a record of the host says. Current-state records may be partial answers, so
-    /// they only add.
-    pub(super) fn apply(&mut self, kind: RecordType, list: &[A]) {
+    /// they only add; what it said before it was silent for too long is forgotten.
+    pub(super) fn apply(&mut self, now: Tick, kind: RecordType, list: &[A]) {
+        if self.expires.is_some_and(|e| e.due(now)) {
+            (self.mode, self.sources) = (Mode::Include, None);
+        }
         let old = self.sources.take().unwrap_or_default();
         let kept =
             |keep: bool| old.iter().copied().filter(move |s| list.binary_search(s).is_ok() == keep);

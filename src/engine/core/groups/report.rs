@@ -218,7 +218,7 @@ impl<F: Family> Groups<F> {
         }
         let host = &mut self.hosts[at];
         let before = host.source_count();
-        host.apply(kind, list);
+        host.apply(now, kind, list);
         host.expires = expires;
         let (count, idle) = (host.source_count(), host.is_idle());
         self.host_sources = self.host_sources - before + count;
