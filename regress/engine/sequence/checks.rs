@@ -12,10 +12,10 @@ use mcast_proxy::wire::Af;
 use super::Follows;
 use super::claim::Claim;
 use super::file::BOUNDED;
-use super::forwarding::{Port, View};
+use super::forwarding::{Packets, Port, View};
 use super::group::Asked;
 use super::members::{Key, Members};
-use super::net::{self, LINKS, canonical};
+use super::net::{self, LINKS};
 use super::parent::Parent;
 use super::sent::{Says, Sent};
 
@@ -52,7 +52,7 @@ impl Look<'_> {
         }
     }
 
-    fn by_group(self) -> bool {
+    pub(super) fn by_group(self) -> bool {
         self.parent.behaviour.capabilities(Af::Ip4).key == MfcKey::Group
     }
 
@@ -98,43 +98,46 @@ impl Look<'_> {
     /// Each route of the kernel is what is decided for its packets now.
     fn check_routes(self, view: &View) {
         let routes = self.parent.kernel.routes(view.af);
-        // A new engine keeps the outputs of the one before until members had time to answer.
-        let settled = self.parent.settles.is_none_or(|at| self.parent.now > at);
-        let compare = |route: &Route, source: Option<IpAddr>| {
-            let Some(port) = view.port(route.incoming) else { panic!("from nowhere: {route:?}") };
-            let expected = view.outputs(route.key.group, source, port);
-            let outputs: BTreeSet<u32> = route.outgoing.iter().map(|o| o.ifindex).collect();
-            if settled {
-                assert_eq!(outputs, expected, "{source:?}: {route:?}");
-            } else {
-                assert!(outputs.is_superset(&expected), "{source:?}: {route:?}");
-            }
-        };
+        if self.by_group() {
+            return self.check_merged(view, &routes);
+        }
         for route in &routes {
-            match route.key.source {
-                // Static routes ask for a source, which this kernel does not tell apart.
-                _ if self.by_group() && !self.parent.config.mroutes.is_empty() => {}
-                _ if self.by_group() => compare(route, None),
-                Some(source) => compare(route, Some(source)),
-                None => {
-                    let apart = |source: &IpAddr| {
-                        let key = RouteKey { source: Some(*source), group: route.key.group };
-                        routes.iter().any(|r| r.key == key)
-                    };
-                    let others = net::senders(view.af).filter(|source| !apart(source));
-                    others.for_each(|source| compare(route, Some(source)));
-                }
+            if let Some(source) = route.key.source {
+                self.check_route(view, route, Packets::Of(source));
+                continue;
             }
+            let apart = |source: &IpAddr| {
+                let key = RouteKey { source: Some(*source), group: route.key.group };
+                routes.iter().any(|r| r.key == key)
+            };
+            let others = net::senders(view.af).filter(|source| !apart(source));
+            others.for_each(|source| self.check_route(view, route, Packets::Of(source)));
         }
         let bounded = self.parent.points >> BOUNDED & 1 == 1;
-        if self.by_group() || bounded || !self.follows.kernel {
+        if bounded || !self.follows.kernel {
             return;
         }
         for (source, group, port) in view.fixed() {
             let key = RouteKey { source: Some(source), group };
-            let waits = view.outputs(group, Some(source), port).is_empty();
+            let waits = view.outputs(group, Packets::Of(source), port).is_empty();
             let there = routes.iter().any(|r| r.key == key && r.incoming == port.ifindex);
             assert!(waits || there, "not installed: {key:?}");
+        }
+    }
+
+    /// A new engine keeps the outputs of the one before until members had time to answer.
+    pub(super) fn is_settled(self) -> bool {
+        self.parent.settles.is_none_or(|at| self.parent.now > at)
+    }
+
+    pub(super) fn check_route(self, view: &View, route: &Route, packets: Packets) {
+        let Some(port) = view.port(route.incoming) else { panic!("from nowhere: {route:?}") };
+        let expected = view.outputs(route.key.group, packets, port);
+        let outputs: BTreeSet<u32> = route.outgoing.iter().map(|o| o.ifindex).collect();
+        if self.is_settled() {
+            assert_eq!(outputs, expected, "{packets:?}: {route:?}");
+        } else {
+            assert!(outputs.is_superset(&expected), "{packets:?}: {route:?}");
         }
     }
 
@@ -146,8 +149,7 @@ impl Look<'_> {
         (source, group): (IpAddr, IpAddr),
         left: &BTreeSet<u32>,
     ) {
-        let settled = self.parent.settles.is_none_or(|at| self.parent.now > at);
-        if !self.follows.kernel || !settled || self.by_group() {
+        if !self.follows.kernel || !self.is_settled() {
             return;
         }
         let view = View::new(self.parent, af);
@@ -155,13 +157,17 @@ impl Look<'_> {
             assert!(left.is_empty(), "not through us: {left:?}");
             return;
         };
+        if self.by_group() {
+            return self.check_merged_flow(&view, (group, ifindex), left);
+        }
         let routes = self.parent.kernel.routes(af);
         let of = |source| routes.iter().find(|r| r.key == RouteKey { source, group });
         let route = of(Some(source)).or_else(|| of(None));
         let bounded = self.parent.points >> BOUNDED & 1 == 1;
         assert!(route.is_some() || bounded, "no entry for {source} to {group}");
         if route.is_some_and(|r| r.incoming == ifindex) {
-            assert_eq!(*left, view.outputs(group, Some(source), port), "{source} to {group}");
+            let expected = view.outputs(group, Packets::Of(source), port);
+            assert_eq!(*left, expected, "{source} to {group}");
         }
     }
 
@@ -244,108 +250,6 @@ impl Look<'_> {
         if let Some(first) = others.chain(members).min() {
             assert!(due.is_some_and(|due| due <= first + GRAIN), "{due:?} is later than {first:?}");
         }
-    }
-
-    /// Both families are treated alike.
-    fn check_alike(self) {
-        let [ipv4, ipv6] = Af::ALL.map(|af| self.lines(af));
-        if ipv4 != ipv6 {
-            let only = |a: &[String], b: &[String]| {
-                a.iter().filter(|line| !b.contains(line)).cloned().collect::<Vec<_>>().join("\n")
-            };
-            panic!("ipv4 only:\n{}\nipv6 only:\n{}", only(&ipv4, &ipv6), only(&ipv6, &ipv4));
-        }
-    }
-
-    /// All that is shown of a family, by what is the same in both.
-    fn lines(self, af: Af) -> Vec<String> {
-        let version = |v: u8| if af == Af::Ip6 { v + 1 } else { v };
-        let list = |all: &[IpAddr]| all.iter().map(|a| canonical(*a)).collect::<Vec<_>>();
-        let mut lines = Vec::new();
-        for r in self.parent.groups().into_iter().filter(|r| r.family == af) {
-            let sources: Vec<_> =
-                r.sources.iter().map(|s| (canonical(s.source), s.expire, s.forwarding)).collect();
-            lines.push(format!(
-                "group {} {} {:?} {} {:?} {} {:?} {} {sources:?}",
-                r.interface,
-                canonical(r.group),
-                r.filter_mode,
-                version(r.version),
-                r.expire,
-                r.up_time,
-                r.last_reporter.map(canonical),
-                r.is_static,
-            ));
-        }
-        for r in self.parent.hosts().into_iter().filter(|r| r.family == af) {
-            lines.push(format!(
-                "host {} {} {} {:?} {:?} {:?}",
-                r.interface,
-                canonical(r.group),
-                canonical(r.host),
-                r.filter_mode,
-                list(&r.sources),
-                r.expire,
-            ));
-        }
-        for r in self.parent.upstream().into_iter().filter(|r| r.family == af) {
-            lines.push(format!(
-                "upstream {} {} {:?} {:?} {}",
-                r.interface,
-                canonical(r.group),
-                r.filter_mode,
-                list(&r.sources),
-                r.is_static,
-            ));
-        }
-        lines.extend(self.traffic_lines(af));
-        lines.sort();
-        lines
-    }
-
-    /// The same of what goes through and what is sent.
-    fn traffic_lines(self, af: Af) -> Vec<String> {
-        let version = |v: u8| if af == Af::Ip6 { v + 1 } else { v };
-        let text = |text: &str| {
-            let address = text.split('/').next().unwrap_or(text);
-            address.parse().map_or(text.to_owned(), |a| canonical(a).to_string())
-        };
-        let mut lines = Vec::new();
-        let bounded = self.parent.points >> BOUNDED & 1 == 1;
-        for r in self.parent.routes().into_iter().filter(|r| r.family == af && !bounded) {
-            let outputs: Vec<_> = r.outgoing_interfaces.iter().map(|o| &o.interface).collect();
-            lines.push(format!(
-                "route {:?} {} {} {outputs:?} {:?} {:?} {} {} {}",
-                r.source.as_deref().map(text),
-                text(&r.group),
-                r.incoming_interface,
-                r.origin,
-                r.state,
-                r.reason.is_some(),
-                r.packets,
-                r.wrong_interface,
-            ));
-        }
-        for (link, r) in self.parent.link_rows(af) {
-            lines.push(format!(
-                "link {} {:?} {} {} {:?} {} {:?} {} {}",
-                LINKS[link],
-                r.vif,
-                version(r.version),
-                r.querier,
-                r.querier_address.map(canonical),
-                r.groups,
-                r.querier_expire,
-                r.query_interval,
-                r.robustness_variable,
-            ));
-        }
-        for r in self.parent.counters().into_iter().filter(|r| r.family == af) {
-            lines.push(format!("discarded {} {:?}", r.interface, r.discarded));
-        }
-        let sent = self.parent.sent.iter().filter(|sent| sent.family == af);
-        lines.extend(sent.map(Sent::line));
-        lines
     }
 
     /// Nobody wants or sends anything any more: nothing is left.

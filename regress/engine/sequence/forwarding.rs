@@ -105,6 +105,29 @@ impl Port {
     }
 }
 
+/// Packets of a flow, or of all sources where the kernel does not tell them apart: this one is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Packets {
+    Of(IpAddr),
+    Merged(IpAddr),
+}
+
+impl Packets {
+    /// Whose they all are.
+    fn source(self) -> Option<IpAddr> {
+        match self {
+            Self::Of(source) => Some(source),
+            Self::Merged(_) => None,
+        }
+    }
+
+    fn known(self) -> IpAddr {
+        match self {
+            Self::Of(source) | Self::Merged(source) => source,
+        }
+    }
+}
+
 /// What holds in one family now.
 pub(super) struct View {
     pub(super) af: Af,
@@ -186,13 +209,9 @@ impl View {
         self.mroutes.iter().filter(takes).max_by_key(length)
     }
 
-    /// Where packets of a source, or of no certain one, that arrive on an interface leave.
-    pub(super) fn outputs(
-        &self,
-        group: IpAddr,
-        source: Option<IpAddr>,
-        on: &Port,
-    ) -> BTreeSet<u32> {
+    /// Where packets that arrive on an interface leave.
+    pub(super) fn outputs(&self, group: IpAddr, packets: Packets, on: &Port) -> BTreeSet<u32> {
+        let source = packets.source();
         let upstream = self.upstream(group).map(|p| p.ifindex);
         let barred = on.row.vif.is_none()
             || on.is_boundary(group)
@@ -208,8 +227,8 @@ impl View {
             Role::Static | Role::Disabled => false,
         };
         let proxied = enters && source.is_none_or(|source| on.accepts(source));
-        let fixed: BTreeSet<u32> = source
-            .and_then(|source| self.rule(group, source, on))
+        let fixed: BTreeSet<u32> = self
+            .rule(group, packets.known(), on)
             .map(|rule| self.named(&rule.to).map(|p| p.ifindex).collect())
             .unwrap_or_default();
         let leaves = |p: &&Port| {
@@ -222,6 +241,22 @@ impl View {
                 && (proxied && (up || member) || fixed.contains(&p.ifindex))
         };
         self.ports.iter().filter(leaves).map(|p| p.ifindex).collect()
+    }
+
+    /// Where a kernel that looks at groups alone takes one from that it asked about: where it has
+    /// members that were asked for upstream, unless a static route is for the packet.
+    pub(super) fn incoming<'a>(
+        &'a self,
+        group: IpAddr,
+        source: IpAddr,
+        seen: &'a Port,
+    ) -> &'a Port {
+        let has_members = self.groups.iter().any(|row| row.group == group);
+        let asks = |p: &&Port| !p.is_boundary(group) && p.permits(group, None);
+        match self.upstream(group).filter(asks) {
+            Some(upstream) if has_members && self.rule(group, source, seen).is_none() => upstream,
+            Some(_) | None => seen,
+        }
     }
 
     /// What is to be asked for upstream. RFC 4605, section 4.1; RFC 9776, section 3.2.

@@ -136,6 +136,7 @@ impl Group {
         if host.is_unspecified() {
             self.untold = end;
         } else {
+            self.hosts.retain(|_, (_, end)| *end > now);
             let before = self.hosts.remove(&host).map_or(nothing(), |(claim, _)| claim);
             let claim = after(before, kind, list);
             if claim.1.len() > self.rules.max_sources {

@@ -3,6 +3,7 @@
 //!
 //! Part of the tests of the engine and of the fuzz target `core`.
 
+mod alike;
 mod checks;
 mod claim;
 mod file;
@@ -10,6 +11,7 @@ mod forwarding;
 mod group;
 mod heard;
 mod members;
+mod merged;
 mod net;
 mod op;
 mod parent;

@@ -11,7 +11,7 @@ use mcast_proxy::imsg::ctl::{
 };
 use mcast_proxy::imsg::{Envelope, Notice, Order, Packet, Start, Transmit};
 use mcast_proxy::kroute::fake::{self, Behaviour, Fake};
-use mcast_proxy::kroute::{FromKernel, InterfaceChange, Kernel};
+use mcast_proxy::kroute::{FromKernel, InterfaceChange, Kernel, Upcall};
 use mcast_proxy::sys::time::{Millis, Tick};
 use mcast_proxy::wire::{Af, Family};
 
@@ -67,6 +67,10 @@ pub(super) struct Parent {
     pub(super) heard: Heard,
     /// The last General Query of each link.
     pub(super) asked_all: BTreeMap<(Af, u32), Tick>,
+    /// The packet of each group that the kernel asked about last: its source, and where it came.
+    pub(super) seen: BTreeMap<IpAddr, (IpAddr, u32)>,
+    /// Groups that packets of came where their route is not from.
+    pub(super) strays: BTreeSet<IpAddr>,
     finished: bool,
 }
 
@@ -93,6 +97,8 @@ impl Parent {
             sent: Vec::new(),
             heard: Heard::default(),
             asked_all: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            strays: BTreeSet::new(),
             finished: false,
         };
         for link in 0..LINKS.len() {
@@ -212,11 +218,14 @@ impl Parent {
         for family in Af::ALL {
             self.kernel.receive(family, &mut said).expect("a fake always reads");
         }
-        let asked = said.into_iter().filter_map(|said| match said {
-            FromKernel::Upcall(upcall) => Some(Input::Parent(Notice::Upcall(upcall))),
-            FromKernel::Igmp { .. } => None,
-        });
-        asked.collect()
+        let mut asked = Vec::new();
+        for said in said {
+            let FromKernel::Upcall(upcall) = said else { panic!("no packets of protocols") };
+            let Upcall { source, group, ifindex, .. } = upcall;
+            self.seen.insert(group, (source, ifindex));
+            asked.push(Input::Parent(Notice::Upcall(upcall)));
+        }
+        asked
     }
 
     /// Does what the core wants; what it is told of that.
@@ -349,6 +358,10 @@ impl Parent {
     /// A packet of data arrives; the interfaces that it leaves by, once the kernel had its answers.
     pub(super) fn packet(&mut self, ifindex: u32, source: IpAddr, group: IpAddr) -> BTreeSet<u32> {
         let packet = fake::Packet { ifindex, source, group, ttl: 64, length: 100 };
+        let mut routes = self.kernel.routes(Af::of(group)).into_iter();
+        if routes.any(|r| r.key.group == group && r.incoming != ifindex) {
+            self.strays.insert(group);
+        }
         let _ = self.fake.packet(packet);
         self.input(Input::Time);
         let sent = self.fake.sent().into_iter().filter(|sent| sent.packet == packet);
