@@ -4,9 +4,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::net::daemon::Daemon;
+use crate::net::lacking::NO_MRT_ROUTE;
 use crate::net::topology::{Network, source};
 use crate::net::{ip, live, meddle, wait_for, wait_within};
-use crate::statics::Lab;
+use crate::statics::{BARE, Lab};
 
 const GROUPS: [&str; 2] = ["225.1.2.3", "ff2e::3"];
 /// The tables are compared once a minute; a busy machine may add the rest.
@@ -94,6 +96,30 @@ fn kernel_table_is_mended_every_minute() {
         // In the table's own notation: group, source, vif.
         assert!(before[0].contains("030201E1 0200000A 0 "), "{}", before[0]);
         assert!(before[1].contains("fd00:0000:0000:0000:0000:0000:0000:0002 0 "), "{}", before[1]);
+    });
+}
+
+/// The kernel refuses an IPv4 route, which makes the daemon look at its tables.
+#[test]
+fn kernel_table_is_mended_after_an_error() {
+    live(|| {
+        let network = Network::new();
+        let text = format!("{BARE}mroute from up0 source fd00::2 group ff2e::3 to down1\n");
+        let lacking = [NO_MRT_ROUTE];
+        let daemon =
+            Daemon::spawn_lacking(&network.router, "mcast-proxy", &[], &text, &lacking).serving();
+        network.wait_vifs(&["up0", "down1"]);
+        let (lab, group) = (Lab { network: &network, daemon }, ip("ff2e::3"));
+        lab.wait_state(group, "forwarding");
+        lab.settle();
+        meddle::delete_route(&network.router, source(group, 2), group);
+        lab.daemon.order(&["add", "up0", "10.0.0.2", "225.1.2.3", "down1"]);
+        for line in ["route (10.0.0.2, 225.1.2.3): ", "put right: 0 interfaces, 1 routes"] {
+            wait_for(line, || lab.daemon.log().contains(line).then_some(()));
+        }
+        lab.check(group, 2, [true, false]);
+        let refused = lab.routes(ip("225.1.2.3")).pop().expect("the route that was added");
+        assert_ne!(refused["state"], "forwarding", "{refused}");
     });
 }
 

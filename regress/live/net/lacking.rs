@@ -24,6 +24,8 @@ pub const NO_MRT_PIM: Lack = no_option!(IPV4, 208);
 pub const NO_MRT6_PIM: Lack = no_option!(IPV6, 208);
 pub const NO_MRT_TABLE: Lack = no_option!(IPV4, 209);
 pub const NO_MRT6_TABLE: Lack = no_option!(IPV6, 209);
+/// No memory for an IPv4 multicast route: `MRT_ADD_MFC`.
+pub const NO_MRT_ROUTE: Lack = (libc::SYS_setsockopt, &[(1, IPV4), (2, 204)], libc::ENOMEM);
 /// No IPv6 at all.
 pub const NO_IPV6: Lack = (libc::SYS_socket, &[(0, libc::AF_INET6 as u64)], libc::EAFNOSUPPORT);
 /// No dump of multicast routes: a request of 28 octets (`struct nlmsghdr`, `struct rtmsg`) to
