@@ -310,15 +310,13 @@ impl<F: Family> Mrt<F> {
         for (source, group) in rules.iter().filter_map(Rule::exact::<F>) {
             // A rule in force, not one of before; of several incoming interfaces a packet names one.
             let rule = self.statics.exact::<F>(group, source);
+            let view = View::new(&self.statics, world, group);
             match rule.and_then(|rule| rule.from.only()) {
                 Some(seen) if self.routes.by_group() => {
                     self.routes.remember(now, source, group, seen);
                 }
-                Some(incoming) => {
-                    let view = View::new(&self.statics, world, group);
-                    self.routes.fix(now, &view, source, incoming);
-                }
-                None => self.routes.unfix(now, source, group),
+                Some(incoming) => self.routes.fix(now, &view, source, incoming),
+                None => self.routes.unfix(now, &view, source),
             }
         }
         for group in groups {

@@ -163,16 +163,20 @@ impl<F: Family> Routes<F> {
         self.table.join_uses(view.group, view.upstream, view.member_links());
     }
 
-    /// The `mroute` of a fixed entry is gone: it is a learned one from now on.
-    pub(super) fn unfix(&mut self, now: Tick, source: F::Addr, group: F::Addr) {
-        if let Some(handle) = self.table.flow(source, group)
-            && self.table.get(handle).kind == Kind::Fixed
-        {
-            self.table.change(handle, |e| {
-                e.kind = Kind::Learned;
-                e.active = now;
-            });
+    /// The `mroute` of a fixed entry is gone: it is a learned one from now on if anything else wants
+    /// the flow. Else it goes, since nothing says that packets come.
+    pub(super) fn unfix(&mut self, now: Tick, view: &View<'_, F>, source: F::Addr) {
+        let fixed = |h: &u32| self.table.get(*h).kind == Kind::Fixed;
+        let Some(handle) = self.table.flow(source, view.group).filter(fixed) else { return };
+        let entry = self.table.get(handle);
+        let outputs = view.decide(Sources::One(source), entry.incoming).outputs;
+        if (outputs | entry.kept(entry.incoming, view.world.links)).is_empty() {
+            return self.withdraw(handle, view.world.links, "its mroute is gone");
         }
+        self.table.change(handle, |e| {
+            e.kind = Kind::Learned;
+            e.active = now;
+        });
     }
 
     /// Brings a flow to what is decided for it; `star` is where the (*,G) entry over it takes

@@ -217,7 +217,7 @@ fn what_a_reload_leaves_alone_is_not_written() {
         assert_eq!(bench.table().len(), 3);
         bench.orders();
         bench.configure(&[routes[2].clone(), routes[0].clone()]);
-        let gone = format!("set {} {} a1:\n", ip::<F>("10.9.0.2"), ip::<F>(G));
+        let gone = format!("delete {} {}\n", ip::<F>("10.9.0.2"), ip::<F>(G));
         assert_eq!(bench.orders(), gone);
         bench.configure(&[
             mroute::<F>("from a2 source 10.9.0.1/32 group 239.1.1.1/32 to b1"),
