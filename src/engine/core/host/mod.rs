@@ -195,7 +195,8 @@ impl<F: Family> Host<F> {
         if record.mode == old.mode && *record.sources == *old.sources {
             return false;
         }
-        if self.endpoint.is_some() && self.table.left() <= MAX_LEFT {
+        let is_none = self.table.records[handle].is_none();
+        if self.endpoint.is_some() && (!is_none || self.table.left() <= MAX_LEFT) {
             self.note_change(handle, &old);
         }
         self.tidy(handle);

@@ -89,7 +89,8 @@ impl<F: Family> Host<F> {
         self.answers.take(start, 1);
         let messages = self.messages();
         let step = u64::from(allowed.0).saturating_mul(1000) / messages;
-        let wait = self.chance.below(u32::try_from(step / 1000).unwrap_or(u32::MAX)) + 1;
+        let most = u32::try_from(step / 1000).unwrap_or(u32::MAX).saturating_sub(1);
+        let wait = self.chance.below(most) + 1;
         let next = (start + Millis(wait)).0 * 1000;
         let walk = Walk::new(&self.table);
         let mut answer = General { walk, next, step, finish: Tick(0) };

@@ -70,7 +70,7 @@ impl<F: Family> Host<F> {
         if self.is_older() {
             return OLD_UNSOLICITED_REPORT_INTERVAL;
         }
-        Millis(self.chance.below(UNSOLICITED_REPORT_INTERVAL.0) + 1)
+        Millis(self.chance.below(UNSOLICITED_REPORT_INTERVAL.0 - 1) + 1)
     }
 
     /// One message of state changes, repeated together as one.

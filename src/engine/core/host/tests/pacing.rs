@@ -15,6 +15,7 @@ both! {
     everything_is_left_within_a_second_in_an_older_version
     nothing_more_is_said_once_it_is_left
     more_groups_left_than_are_remembered_are_dropped
+    a_join_is_told_however_many_groups_are_left
     a_walk_survives_groups_that_come_and_go
 }
 
@@ -167,6 +168,20 @@ fn more_groups_left_than_are_remembered_are_dropped<F: Sample>() {
     assert_eq!(bench.host.table.records.count(), crate::engine::core::host::MAX_LEFT);
     bench.settle();
     assert_eq!(bench.host.table.records.count(), 0);
+}
+
+/// The limit is for those that are left.
+fn a_join_is_told_however_many_groups_are_left<F: Sample>() {
+    let mut bench = Bench::<F>::new();
+    let many = crate::engine::core::host::MAX_LEFT + 1000;
+    groups(&mut bench, many);
+    for n in 0..many {
+        bench.set(F::group(n), include::<F>(&[]));
+    }
+    bench.set(F::group(many), exclude::<F>(&[]));
+    bench.run(Millis(100_000));
+    let told = record::<F>(ToEx, many, &[]);
+    assert_eq!(bench.said().into_iter().filter(|said| *said == told).count(), 2);
 }
 
 /// The table shrinks and grows again while an answer and an announcement walk over it.

@@ -6,6 +6,7 @@ use super::*;
 
 both! {
     a_general_query_is_answered_with_everything_within_its_time
+    a_general_query_is_answered_before_its_time_is_over
     a_general_answer_of_many_messages_is_spread_over_the_time
     a_group_query_is_answered_with_the_state
     a_source_query_is_answered_with_what_is_wanted_of_it
@@ -47,6 +48,18 @@ fn a_general_query_is_answered_with_everything_within_its_time<F: Sample>() {
     }
     assert!(waits.iter().all(|w| (1..=10_000).contains(w)), "{waits:?}");
     assert!(waits.iter().min() < Some(&1000) && waits.iter().max() > Some(&9000), "{waits:?}");
+}
+
+/// The range (0, Max Resp Time) has neither of its ends.
+fn a_general_query_is_answered_before_its_time_is_over<F: Sample>() {
+    let mut bench = bench::<F>();
+    for _ in 0..300 {
+        let asked = bench.now;
+        bench.ask(&general::<F>(100));
+        bench.run(Millis(1000));
+        let wait = bench.take()[0].at - asked;
+        assert!((1..100).contains(&wait.0), "{wait:?}");
+    }
 }
 
 /// 2000 groups: 11 IPv4 messages of 183 records, 28 IPv6 messages of 72, at equal distances.
