@@ -109,6 +109,22 @@ fn a_shutdown_says_nothing_downstream<F: Net>(system: Behaviour) {
     router.parent(Notice::Shutdown);
     router.pass(Millis(2000));
     assert!(router.said::<F>(DOWN).is_empty());
+    // What was due, is asked for, or has to do with a link that changes.
+    let words = "mrdisc yes\nlast-member-query-interval 100ms";
+    let mut router = Router::on(system, &network::<F>("", "", words));
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.report::<F>(DOWN2, 5, ToEx, &[]);
+    router.pass(Millis(31_200));
+    router.report::<F>(DOWN, 5, ToIn, &[]);
+    router.sent.clear();
+    router.parent(Notice::Shutdown);
+    router.report::<F>(DOWN2, 5, ToIn, &[]);
+    router.comes(Interface { mtu: 1400, ..interface(DOWN) });
+    router.carrier(DOWN2, false);
+    router.carrier(DOWN2, true);
+    router.pass(Millis(1000));
+    assert_eq!(router.said::<F>(DOWN), ["termination"]);
+    assert!(router.said::<F>(DOWN2).is_empty());
 }
 
 /// RFC 9776, sections 6.6.3.1, 8.9 and 8.10: Q(G) at once and again after the last member query

@@ -39,6 +39,9 @@ impl<F: Family> Proxy<F> {
         table: &BTreeMap<u32, Interface>,
         out: &mut Vec<Action>,
     ) {
+        if self.leaving {
+            return;
+        }
         let ranges_changed = self.set_ssm(now, config);
         let wanted = |interface: &Interface| {
             let settings = config.resolve(&interface.name)?;
@@ -343,7 +346,7 @@ impl<F: Family> Proxy<F> {
         out: &mut Vec<Action>,
     ) {
         let Some(slot) = self.link_by_index(ifindex).map(|l| l.slot) else { return };
-        let Some(link) = self.links.get_mut(slot) else { return };
+        let Some(link) = self.links.get_mut(slot).filter(|_| !self.leaving) else { return };
         link.vif = match result {
             Ok(number) => Vif::Ready(*number),
             Err(reason) => {

@@ -84,6 +84,8 @@ pub struct Proxy<F: Family> {
     ssm: Vec<Net<F>>,
     /// This engine follows one that died: its routes are kept until members had time to answer.
     restarted: bool,
+    /// The daemon ends: nothing begins any more.
+    leaving: bool,
     settle_at: Option<Tick>,
 }
 
@@ -108,6 +110,7 @@ impl<F: Family> Proxy<F> {
             mrt,
             ssm: Vec::new(),
             restarted: start.restarts > 0,
+            leaving: false,
             settle_at: None,
         }
     }
@@ -220,7 +223,12 @@ impl<F: Family> Proxy<F> {
 
     /// Leaves all groups upstream, and tells snooping switches that no router is here any more.
     pub fn shutdown(&mut self, now: Tick) {
-        self.ports.iter_mut().for_each(|port| port.leave(now));
+        self.leaving = true;
+        for port in self.ports.iter_mut() {
+            port.leave(now);
+            port.querier.stop();
+            self.groups.stop_queries(port.slot);
+        }
     }
 
     /// Whether there is nothing left to send of a shutdown.

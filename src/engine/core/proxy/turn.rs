@@ -131,6 +131,9 @@ impl<F: Family> Proxy<F> {
         let (Some(link), Some(port)) = (self.links.get_mut(slot), self.ports.get_mut(slot)) else {
             return;
         };
+        if self.leaving {
+            return;
+        }
         let (response, took_over) = port.querier.on_time(now);
         link.is_querier = port.querier.is_querier();
         if let (Some(response), Some(source)) = (response, link.source_address()) {
