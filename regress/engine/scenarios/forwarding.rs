@@ -34,6 +34,8 @@ scenarios! {
     a_wrong_interface_is_logged
     a_wrong_interface_is_followed_with_a_hold_down
     a_wrong_interface_is_ignored
+    a_flow_stays_where_it_was_seen_first_beneath_one_route
+    copies_elsewhere_do_not_take_a_flow_away_at_each_join
     each_group_has_one_upstream
     the_next_upstream_takes_over_and_gives_back
     the_next_upstream_is_joined_before_the_old_one_is_left
@@ -356,6 +358,31 @@ fn a_wrong_interface_is_ignored<F: Net>(system: Behaviour) {
     let mut router = twice::<F>(system, "wrongvif ignore");
     assert_eq!(router.data::<F>(DOWN, F::SOURCE), NOWHERE);
     assert!(router.lines.is_empty(), "{:?}", router.lines);
+}
+
+/// One route for any source would not pin it: two routers on the same two links would send its
+/// packets round and round.
+fn a_flow_stays_where_it_was_seen_first_beneath_one_route<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("", "source any", "source any"));
+    router.report::<F>(DOWN2, 5, ToEx, &[]);
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN2]);
+    assert_eq!(router.flow::<F>(DOWN, F::SOURCE), NOWHERE, "not back to where it comes from");
+    assert_eq!(router.data::<F>(UP, F::SOURCE), [DOWN2]);
+}
+
+/// Another router forwards the flow to a link that is a downstream here as well.
+fn copies_elsewhere_do_not_take_a_flow_away_at_each_join<F: Net>(system: Behaviour) {
+    let third = "interface up1 {\ndownstream\n}\n";
+    let mut router = Router::on(system, &(network::<F>("", "source any", "") + third));
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN]);
+    for _ in 0..3 {
+        router.data::<F>(DOWN2, F::SOURCE);
+        router.data::<F>(UP, F::SOURCE);
+    }
+    router.report::<F>(UP2, 5, ToEx, &[]);
+    assert_eq!(router.data::<F>(DOWN2, F::SOURCE), NOWHERE);
+    assert_eq!(router.data::<F>(UP, F::SOURCE), [DOWN, UP2]);
 }
 
 /// Two upstreams: one for all groups, one more preferred or for this group only.

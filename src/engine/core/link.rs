@@ -85,6 +85,16 @@ impl<F: Family> Link<F> {
         self.settings.sources.contains(&SourceNet::Any)
     }
 
+    /// Whether traffic of sources that are in no network of this downstream link may arrive here.
+    pub fn takes_from_afar(&self) -> bool {
+        self.role() == Role::Downstream
+            && self.forwards()
+            && self.settings.sources.iter().any(|s| match s {
+                SourceNet::Any => true,
+                SourceNet::Net(net) => F::net(*net).is_some(),
+            })
+    }
+
     /// Whether the address is in a network of this link.
     pub fn is_connected(&self, address: F::Addr) -> bool {
         self.addresses.iter().chain(&self.peers).any(|net| net.contains(address))

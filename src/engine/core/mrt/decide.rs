@@ -155,7 +155,15 @@ impl<'a, F: Family> View<'a, F> {
             (!outputs.is_empty()).then_some((incoming, outputs))
         });
         let star = stars.next()?;
-        stars.next().is_none().then_some(star)
+        (stars.next().is_none() && !self.pins(star.0)).then_some(star)
+    }
+
+    /// Whether the same source may send by another interface as well: where its packets are seen
+    /// first is then where they come from, which takes an entry for each flow.
+    fn pins(&self, incoming: Slot) -> bool {
+        self.world.links.iter().any(|link| {
+            link.slot != incoming && link.takes_from_afar() && !link.is_boundary(self.group)
+        })
     }
 
     /// Where a group-keyed kernel is to take the group from, when it was seen on `seen`.

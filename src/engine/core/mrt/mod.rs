@@ -58,6 +58,7 @@ impl Default for Limits {
 struct Seen {
     name: String,
     is_upstream: bool,
+    takes_from_afar: bool,
     threshold: u8,
 }
 
@@ -256,13 +257,15 @@ impl<F: Family> Mrt<F> {
     }
 
     /// Decides again for the groups that use one of the interfaces; for all when an upstream is or
-    /// was among them.
+    /// was among them, or sources may send by a further interface.
     fn follow_links(&mut self, now: Tick, slots: SlotSet, world: World<'_, F>) {
         let mut rules = Vec::new();
         let mut all = false;
         for slot in slots.iter() {
             let (before, link) = self.look_at(slot, world.links);
-            all |= [&before, &link].into_iter().flatten().any(|seen| seen.is_upstream);
+            let far = |seen: &Option<Seen>| seen.as_ref().is_some_and(|s| s.takes_from_afar);
+            all |= [&before, &link].into_iter().flatten().any(|seen| seen.is_upstream)
+                || far(&before) != far(&link);
             let [before, link] = [before, link].map(|seen| seen.map(|s| s.name));
             if before != link {
                 rules.extend(self.statics.resolve(slot, link.as_deref()));
@@ -285,6 +288,7 @@ impl<F: Family> Mrt<F> {
         let now = links.get(slot).map(|link| Seen {
             name: link.name.clone(),
             is_upstream: link.role() == Role::Upstream,
+            takes_from_afar: link.takes_from_afar(),
             threshold: link.settings.threshold,
         });
         let before =

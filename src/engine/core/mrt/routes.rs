@@ -199,7 +199,7 @@ impl<F: Family> Routes<F> {
             self.withdraw(handle, links, "its incoming interface is gone");
         } else if entry.kind == Kind::Fixed && outputs.is_empty() {
             self.withdraw(handle, links, "its mroute waits for an interface");
-        } else if entry.kind == Kind::Learned && star == Some(entry.incoming) && !entry.adopted {
+        } else if entry.kind == Kind::Learned && star == Some(entry.incoming) && !entry.is_kept() {
             self.withdraw(handle, links, "a (*,G) route is there for it");
         } else {
             let incoming = entry.incoming;

@@ -191,7 +191,7 @@ impl<F: Family> Routes<F> {
         let star = self.table.shared(view.group).map(|h| self.table.get(h).incoming);
         let source = self.table.get(handle).source;
         let outputs = view.decide(Sources::One(source), slot).outputs;
-        self.table.change(handle, |e| e.active = now);
+        self.table.change(handle, |e| (e.active, e.pinned) = (now, true));
         self.put(now, handle, slot, outputs, links, cause);
         // Where (*,G) takes its packets from as well, an entry of its own pins the flow: without it
         // the next copy elsewhere would be asked about, and dropped there with all others.

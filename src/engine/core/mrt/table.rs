@@ -67,6 +67,8 @@ pub(super) struct Entry<F: Family> {
     pub(super) installed: bool,
     /// Installed by an engine before us, and not judged yet.
     pub(super) adopted: bool,
+    /// It was moved back to `incoming` from where copies arrive, which would take it away again.
+    pub(super) pinned: bool,
     /// The source was lost from `incoming`; of a group-keyed kernel.
     pub(super) lost: bool,
     /// The last reading of counters that it was part of.
@@ -94,6 +96,7 @@ impl<F: Family> Default for Entry<F> {
             outputs: SlotSet::EMPTY,
             installed: false,
             adopted: false,
+            pinned: false,
             lost: false,
             round: 0,
             active: Tick::default(),
@@ -136,6 +139,11 @@ impl<F: Family> Entry<F> {
             Vif::Requested => self.adopted,
             Vif::None | Vif::Refused(_) => false,
         })
+    }
+
+    /// Whether it stays although a (*,G) entry forwards its packets as well.
+    pub(super) fn is_kept(&self) -> bool {
+        self.adopted || self.pinned
     }
 
     /// Whether it is a drop entry that idles out.
