@@ -65,7 +65,12 @@ impl Port {
         rules.iter().all(|r| !r.allow)
     }
 
-    pub(super) fn is_boundary(&self, group: IpAddr) -> bool {
+    /// Whether hosts may ask for the group, or it may be asked for.
+    pub(super) fn admits(&self, group: IpAddr) -> bool {
+        !self.is_boundary(group) && self.permits(group, None)
+    }
+
+    fn is_boundary(&self, group: IpAddr) -> bool {
         self.settings.boundaries.iter().any(|set| match set {
             GroupSet::Net(net) => net.contains(&group),
             GroupSet::Scopes(_) => panic!("no scopes here"),
@@ -252,8 +257,7 @@ impl View {
         seen: &'a Port,
     ) -> &'a Port {
         let has_members = self.groups.iter().any(|row| row.group == group);
-        let asks = |p: &&Port| !p.is_boundary(group) && p.permits(group, None);
-        match self.upstream(group).filter(asks) {
+        match self.upstream(group).filter(|p| p.admits(group)) {
             Some(upstream) if has_members && self.rule(group, source, seen).is_none() => upstream,
             Some(_) | None => seen,
         }
@@ -281,7 +285,7 @@ impl View {
 
     fn subscription(&self, port: &Port, group: IpAddr) -> Claim {
         let chosen = self.upstream(group).is_some_and(|p| p.ifindex == port.ifindex);
-        let asks = chosen && !port.is_boundary(group) && port.permits(group, None);
+        let asks = chosen && port.admits(group);
         let rows = self.groups.iter().filter(|row| asks && row.group == group);
         let (mut include, mut exclude) = (BTreeSet::new(), None::<BTreeSet<IpAddr>>);
         for row in rows {

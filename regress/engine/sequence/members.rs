@@ -88,9 +88,9 @@ impl Members {
         self.on(af, link).for_each(|(_, group)| group.yield_to_another());
     }
 
-    /// The link is gone.
-    pub(super) fn forget(&mut self, af: Af, link: usize) {
-        self.groups.retain(|(family, at, _), _| (*family, *at) != (af, link));
+    /// The link has no other groups than these any more.
+    pub(super) fn keep(&mut self, af: Af, link: usize, keeps: impl Fn(IpAddr) -> bool) {
+        self.groups.retain(|(family, at, group), _| (*family, *at) != (af, link) || keeps(*group));
     }
 
     /// Everything that happens up to a moment.

@@ -125,14 +125,13 @@ impl Run {
     /// What became of the links.
     fn note_links(&mut self) {
         for af in Af::ALL {
-            let rows = self.parent.link_rows(af);
+            let ports = forwarding::View::new(&self.parent, af).ports;
             for link in 0..net::LINKS.len() {
-                let row = rows.iter().find(|(at, _)| *at == link);
+                let port = ports.iter().find(|port| port.link == link);
                 let up = self.parent.links[link].up;
-                if !row.is_some_and(|_| up) {
-                    self.members.forget(af, link);
-                }
-                let querier = row.is_some_and(|(_, row)| row.querier);
+                let keeps = |group| port.is_some_and(|port| up && port.admits(group));
+                self.members.keep(af, link, keeps);
+                let querier = port.is_some_and(|port| port.row.querier);
                 if self.queriers.contains(&(af, link)) && !querier {
                     self.members.yield_to_another(af, link);
                 }
@@ -254,7 +253,7 @@ impl Run {
             (Af::Ip6, true) => true,
         };
         let group = net::group(af, group);
-        if foreign || port.is_boundary(group) || !port.permits(group, None) {
+        if foreign || !port.admits(group) {
             return;
         }
         let (key, goes_by) = ((af, link, group), (rules, &configured));
