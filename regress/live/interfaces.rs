@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::load::Load;
-use crate::net::capture::{Capture, Message, record, send_igmp};
+use crate::net::capture::{Capture, Message, Seen, record, send_igmp};
 use crate::net::daemon::Daemon;
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{FAST, Network, configuration, source};
@@ -284,6 +284,50 @@ fn addresses_change() {
     });
 }
 
+/// IPv6 is switched off on one side of the router and on the other, or has too small an MTU, and is
+/// on again: IPv4 goes on meanwhile, and then both as before. A membership that is left is heard.
+#[test]
+fn ipv6_goes_and_comes() {
+    live(|| {
+        let network = Network::new();
+        let router = &network.router;
+        let [host, _] = &network.receivers;
+        let daemon = Daemon::start(router, &configuration("source any"));
+        let disable = |name: &str, value| {
+            router.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"), value);
+        };
+        // RFC 8200, section 5: 1280 octets at least.
+        let shrink = |name: &str, value| router.mtu(name, if value == 1 { 1200 } else { 1500 });
+        let (disable, shrink): (&dyn Fn(&str, u32), &dyn Fn(&str, u32)) = (&disable, &shrink);
+        for (name, switch) in [("down1", disable), ("up0", disable), ("down1", shrink)] {
+            let mut receivers = join(&daemon, host, "down1");
+            wait_data(&network, &mut receivers);
+            let has_ipv6 = || row(&daemon, name)["addresses"].to_string().contains("fe80");
+            switch(name, 1);
+            wait_for("the address goes", || (!has_ipv6()).then_some(()));
+            wait_data(&network, &mut receivers[..1]);
+            let mut upstream = Capture::new(&network.source, "eth0");
+            let mut link = Capture::new(host, "eth0");
+            switch(name, 0);
+            wait_for("the address comes", || has_ipv6().then_some(()));
+            let group = ip(GROUPS[1]);
+            if name == "up0" {
+                wait_for("a report", || upstream.find(|s| s.has(record::TO_EX, group)));
+            } else {
+                let mld = |s: &Seen| s.source.is_ipv6() && is_query(&s.message);
+                wait_for("a query of MLD", || link.find(mld));
+            }
+            wait_groups(&daemon, "down1", 2);
+            wait_data(&network, &mut receivers);
+            link.clear();
+            drop(receivers);
+            let asked = |s: &Seen| s.message == Message::Query { newest: true, group };
+            wait_for("the leave is asked about", || link.find(asked));
+            wait_groups(&daemon, "down1", 0);
+        }
+    });
+}
+
 /// MLD waits for a link-local address that is no longer tentative.
 #[test]
 fn tentative_address_is_waited_for() {
@@ -306,7 +350,7 @@ fn tentative_address_is_waited_for() {
             (row(&daemon, "down1")["ipv6"]["querier"] == true).then_some(())
         });
         wait_for("a query of MLD", || link.find(|s| s.source.is_ipv6() && is_query(&s.message)));
-        let from = |s: &&crate::net::capture::Seen| s.source.is_ipv6() && is_query(&s.message);
+        let from = |s: &&Seen| s.source.is_ipv6() && is_query(&s.message);
         assert!(link.seen().iter().filter(from).all(|s| s.source.to_string().starts_with("fe80")));
         let mut receivers = join(&daemon, host, "down1");
         wait_data(&network, &mut receivers);

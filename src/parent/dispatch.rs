@@ -155,12 +155,18 @@ impl Parent {
     }
 
     /// Joins what routers listen to on each vif, and leaves it where there is none any more: a
-    /// membership of any socket of the host makes the engine's raw sockets hear the group.
+    /// membership of any socket of the host makes the engine's raw sockets hear the group. Where IPv6
+    /// goes from an interface (RFC 8200, section 5: 1280 octets at least), so do its memberships,
+    /// unsaid; so they are left without an address, and made anew with one.
     pub(super) fn join_control_groups(&mut self) {
         let mut wanted = std::collections::BTreeSet::new();
         for family in Af::ALL {
             for ifindex in self.world.vifs(family).keys() {
                 let interface = self.world.interfaces.get(ifindex);
+                let speaks = |i: &&Interface| {
+                    family == Af::Ip4 || i.addresses.iter().any(|a| a.address.is_ipv6())
+                };
+                let interface = interface.filter(speaks);
                 let Some(settings) = interface.and_then(|i| self.world.settings(i)) else {
                     continue;
                 };
@@ -321,6 +327,7 @@ impl Parent {
             }
             self.tell(&Notice::Interface(change));
         }
+        self.join_control_groups();
         self.unsettle(now);
     }
 }

@@ -130,6 +130,11 @@ impl Host {
         self.change(name, |link| link.attributes.push(LinkAttribute::IfName(to.to_owned())));
     }
 
+    /// Sets the octets that a packet may have.
+    pub fn mtu(&self, name: &str, octets: u32) {
+        self.change(name, |link| link.attributes.push(LinkAttribute::Mtu(octets)));
+    }
+
     /// Deletes the link, and the other end of its cable.
     pub fn delete(&self, name: &str) {
         self.run(|| request(RouteNetlinkMessage::DelLink(indexed(name)), 0))
