@@ -293,22 +293,21 @@ fn ipv6_goes_and_comes() {
         let router = &network.router;
         let [host, _] = &network.receivers;
         let daemon = Daemon::start(router, &configuration("source any"));
-        let disable = |name: &str, value| {
-            router.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"), value);
-        };
-        // RFC 8200, section 5: 1280 octets at least.
-        let shrink = |name: &str, value| router.mtu(name, if value == 1 { 1200 } else { 1500 });
-        let (disable, shrink): (&dyn Fn(&str, u32), &dyn Fn(&str, u32)) = (&disable, &shrink);
-        for (name, switch) in [("down1", disable), ("up0", disable), ("down1", shrink)] {
+        for (name, small) in [("down1", false), ("up0", false), ("down1", true)] {
+            // RFC 8200, section 5: 1280 octets at least.
+            let switch = |off: bool| match small {
+                true => router.mtu(name, if off { 1200 } else { 1500 }),
+                false => router.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"), off.into()),
+            };
             let mut receivers = join(&daemon, host, "down1");
             wait_data(&network, &mut receivers);
             let has_ipv6 = || row(&daemon, name)["addresses"].to_string().contains("fe80");
-            switch(name, 1);
+            switch(true);
             wait_for("the address goes", || (!has_ipv6()).then_some(()));
             wait_data(&network, &mut receivers[..1]);
             let mut upstream = Capture::new(&network.source, "eth0");
             let mut link = Capture::new(host, "eth0");
-            switch(name, 0);
+            switch(false);
             wait_for("the address comes", || has_ipv6().then_some(()));
             let group = ip(GROUPS[1]);
             if name == "up0" {
