@@ -218,7 +218,8 @@ impl Files for Text {
     }
 }
 
-fn parse(text: &str) -> Config {
+/// A configuration of both families.
+pub(crate) fn parse(text: &str) -> Config {
     let text = format!("ipv6 yes\n{text}");
     config::load_from(&mut Text(text), Path::new("scenario"), &[])
         .unwrap_or_else(|e| panic!("{e}"))

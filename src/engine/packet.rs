@@ -13,7 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::imsg::{Envelope, Packet, Transmit};
 use crate::sys::consts as c;
 use crate::sys::socket::{self, Control, ControlBuf, Received};
-use crate::wire::{Address, Af, GroupScope};
+use crate::wire::{Address, Af, GroupScope, router_alert_in_hop_by_hop};
 
 /// Octets that a socket holds for us while we are busy.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -242,7 +242,7 @@ fn ip6(source: Ipv6Addr, control: Control<'_>) -> Option<(u32, Envelope)> {
         } else if kind == system.IPV6_HOPLIMIT {
             hop_limit = data.first_chunk().map(|b| i32::from_ne_bytes(*b));
         } else if kind == system.IPV6_HOPOPTS {
-            router_alert |= has_router_alert(data);
+            router_alert |= router_alert_in_hop_by_hop(data);
         }
     }
     let (destination, ifindex) = info?;
@@ -261,24 +261,6 @@ fn ip6(source: Ipv6Addr, control: Control<'_>) -> Option<(u32, Envelope)> {
 fn packet_info(data: &[u8]) -> Option<(Ipv6Addr, u32)> {
     let (address, rest) = data.split_first_chunk::<16>()?;
     Some((Ipv6Addr::from(*address), u32::from_ne_bytes(*rest.first_chunk()?)))
-}
-
-/// Whether a Hop-by-Hop header holds Router Alert with value 0. RFC 8200, section 4.2; RFC 2711.
-fn has_router_alert(header: &[u8]) -> bool {
-    let mut options = header.get(2..).unwrap_or_default();
-    while let [kind, rest @ ..] = options {
-        let Some((len, data)) = (match kind {
-            0 => Some((0, rest)),
-            _ => rest.split_first().map(|(len, data)| (usize::from(*len), data)),
-        }) else {
-            return false;
-        };
-        if *kind == 5 && data.get(..len) == Some(&[0, 0]) {
-            return true;
-        }
-        options = data.get(len..).unwrap_or_default();
-    }
-    false
 }
 
 /// Sends a packet on a socket of its family.
@@ -482,12 +464,12 @@ mod tests {
     #[test]
     fn router_alert_is_found_at_any_place() {
         // RFC 8200, section 4.2: Pad1 is one octet; RFC 2711: type 5, length 2, value 0 for MLD.
-        assert!(has_router_alert(&[58, 0, 5, 2, 0, 0, 1, 0]));
-        assert!(has_router_alert(&[58, 0, 1, 0, 5, 2, 0, 0]));
-        assert!(has_router_alert(&[58, 1, 0, 1, 3, 0, 0, 0, 0, 0, 5, 2, 0, 0, 0, 0]));
-        assert!(!has_router_alert(&[58, 0, 5, 2, 0, 1, 1, 0]));
-        assert!(!has_router_alert(&[58, 0, 1, 4, 5, 2, 0, 0]));
-        assert!(!has_router_alert(&[58, 0, 5]));
-        assert!(!has_router_alert(&[]));
+        assert!(router_alert_in_hop_by_hop(&[58, 0, 5, 2, 0, 0, 1, 0]));
+        assert!(router_alert_in_hop_by_hop(&[58, 0, 1, 0, 5, 2, 0, 0]));
+        assert!(router_alert_in_hop_by_hop(&[58, 1, 0, 1, 3, 0, 0, 0, 0, 0, 5, 2, 0, 0, 0, 0]));
+        assert!(!router_alert_in_hop_by_hop(&[58, 0, 5, 2, 0, 1, 1, 0]));
+        assert!(!router_alert_in_hop_by_hop(&[58, 0, 1, 4, 5, 2, 0, 0]));
+        assert!(!router_alert_in_hop_by_hop(&[58, 0, 5]));
+        assert!(!router_alert_in_hop_by_hop(&[]));
     }
 }

@@ -1,6 +1,8 @@
 //! What the querier sends: General Queries, specific ones, and those of older versions.
 
-use mcast_proxy::imsg::Notice;
+use std::collections::{BTreeMap, BTreeSet};
+
+use mcast_proxy::imsg::{Notice, Transmit};
 use mcast_proxy::kroute::Interface;
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
@@ -34,6 +36,8 @@ scenarios! {
     a_query_of_many_messages_counts_as_many
     a_query_for_sources_takes_nothing_from_that_for_the_group
     an_older_querier_does_not_end_source_specific_groups
+    members_can_answer_the_last_of_many_queries
+    only_the_first_query_of_a_new_engine_is_short
 }
 
 /// RFC 9776, sections 8.6 and 8.7: two queries a quarter of the interval apart, then the interval.
@@ -467,4 +471,54 @@ fn an_older_querier_does_not_end_source_specific_groups<F: Net>(system: Behaviou
     }
     router.data_to::<F>(UP, F::SOURCE, F::SSM);
     assert_eq!(router.data_to::<F>(UP, F::SOURCE, F::SSM), [DOWN]);
+}
+
+/// RFC 9776, section 8.10: the last one too can be answered, when others' queries put one off.
+fn members_can_answer_the_last_of_many_queries<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &network::<F>("robustness 4", "", ""));
+    let source = F::address(DOWN, 5);
+    let all = |router: &mut Router, kind, groups: std::ops::RangeInclusive<u8>| {
+        let mut report = ReportBuilder::<F>::new(Sender { ifindex: DOWN, source, mtu: 9000 });
+        groups.for_each(|n| report.push(kind, F::group(n), &[]));
+        report.finish().into_iter().for_each(|m| router.deliver::<F>(source, m));
+    };
+    all(&mut router, ToEx, 1..=130);
+    router.said::<F>(DOWN);
+    all(&mut router, ToIn, 1..=30);
+    router.pass(Millis(990));
+    all(&mut router, ToIn, 31..=130);
+    let mut asked = BTreeMap::new();
+    while !router.groups().is_empty() {
+        router.pass(Millis(20));
+        let now = router.now;
+        let said = router.said_at::<F>(DOWN).into_iter();
+        asked.extend(said.flat_map(|(at, said)| said.into_iter().map(move |s| (s, at))));
+        let here: BTreeSet<_> = router.groups().into_iter().map(|row| row.group).collect();
+        for n in 1..=130 {
+            let name = if n == 1 { "Q(G)".to_owned() } else { format!("Q(G{n})") };
+            if let (Some(last), false) = (asked.get(&name), here.contains(&F::group(n).into())) {
+                assert!((now - *last).0 >= 1000, "{name} was not waited for");
+            }
+        }
+    }
+}
+
+/// After an engine's death its hosts are asked for quick answers once.
+fn only_the_first_query_of_a_new_engine_is_short<F: Net>(system: Behaviour) {
+    let config = crate::router::parse(&plain::<F>());
+    let mut router = Router::start(system, config, 1);
+    let response = |router: &mut Router| {
+        let is = |t: &Transmit| t.ifindex == DOWN && Af::of(t.destination) == F::AF;
+        let (_, query) = router.sent.iter().rfind(|(_, t)| is(t)).unwrap();
+        match F::AF {
+            Af::Ip4 => u32::from(query.bytes[25]) * 100,
+            Af::Ip6 => u32::from(u16::from_be_bytes([query.bytes[4], query.bytes[5]])),
+        }
+    };
+    assert_eq!(response(&mut router), 2000);
+    router.pass(Millis(31_250));
+    assert_eq!(response(&mut router), 10_000);
+    router.carrier(DOWN, false);
+    router.carrier(DOWN, true);
+    assert_eq!(response(&mut router), 10_000);
 }

@@ -27,22 +27,22 @@ fn lower(timer: &mut Option<Deadline>, limit: Deadline, now: Tick) {
     }
 }
 
-/// Keeps what was asked for until the query that was put off can be answered.
+/// Keeps what is asked for until the last of the queries that are put off can be answered.
 fn put_off<A>(
     extra: &mut Extra<A>,
     group_timer: &mut Option<Deadline>,
-    answered: Deadline,
+    (wait, interval): (Millis, Millis),
     now: Tick,
 ) {
-    let raise = |timer: &mut Option<Deadline>| {
-        if timer.is_some_and(|t| t.left(now) < answered.left(now)) {
+    let raise = |timer: &mut Option<Deadline>, queries: u8| {
+        let answers = interval.0.saturating_mul(u32::from(queries));
+        let answered = Deadline::after(now, Millis(wait.0.saturating_add(answers)));
+        if queries > 0 && timer.is_some_and(|t| t.left(now) < answered.left(now)) {
             *timer = Some(answered);
         }
     };
-    if extra.queries > 0 {
-        raise(group_timer);
-    }
-    extra.sources.iter_mut().filter(|s| s.queries > 0).for_each(|s| raise(&mut s.expires));
+    raise(group_timer, extra.queries);
+    extra.sources.iter_mut().for_each(|s| raise(&mut s.expires, s.queries));
 }
 
 impl<A> Extra<A> {
@@ -122,8 +122,7 @@ impl<F: Family> Groups<F> {
             if wait.0 > 0 {
                 extra.has_turn = true;
                 extra.next_query = Some(Deadline::after(now, wait));
-                let answered = Deadline::after(now, Millis(wait.0.saturating_add(rules.lmqi.0)));
-                return put_off(extra, &mut record.group_timer, answered, now);
+                return put_off(extra, &mut record.group_timer, (wait, rules.lmqi), now);
             }
         }
         let lmqt = rules.lmqt();

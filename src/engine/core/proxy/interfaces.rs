@@ -248,7 +248,8 @@ impl<F: Family> Proxy<F> {
 
     /// What follows from any change of a link: who queries, where reports come from, the routes.
     pub(super) fn link_changed(&mut self, now: Tick, slot: Slot) {
-        let many = self.links.iter().count() > FEW_LINKS;
+        // After an engine's death they started long ago.
+        let many = self.links.iter().count() > FEW_LINKS && !self.restarted;
         let (Some(link), Some(port)) = (self.links.get_mut(slot), self.ports.get_mut(slot)) else {
             return;
         };

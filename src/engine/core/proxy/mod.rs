@@ -82,7 +82,8 @@ pub struct Proxy<F: Family> {
     places: Vec<Place<F::Addr>>,
     mrt: Mrt<F>,
     ssm: Vec<Net<F>>,
-    /// This engine follows one that died: its routes are kept until members had time to answer.
+    /// This engine follows one that died: its routes are kept until members had time to answer, and
+    /// so long they are asked to answer quickly.
     restarted: bool,
     /// The daemon ends: nothing begins any more.
     leaving: bool,
@@ -216,7 +217,7 @@ impl<F: Family> Proxy<F> {
         let world = World { links: &self.links, members: &self.groups };
         self.mrt.on_time(now);
         if self.settle_at.is_some_and(|at| at <= now) {
-            self.settle_at = None;
+            (self.settle_at, self.restarted) = (None, false);
             self.mrt.settle(now, world);
         }
     }

@@ -7,6 +7,7 @@ use crate::config::model::{Role, SourceNet};
 use crate::engine::core::Action;
 use crate::engine::core::groups::{Place, Said, admits};
 use crate::engine::core::link::Link;
+use crate::engine::core::mrt::World;
 use crate::engine::core::slot::Slot;
 use crate::imsg::Packet;
 use crate::sys::time::Tick;
@@ -191,7 +192,11 @@ impl<F: Family> Proxy<F> {
         }
         self.compare_version(now, slot, source, query, out);
         if heard.changed {
-            self.querier_changed(now, slot, format!("querier is {source}"), out);
+            self.tell_querier(now, slot, format!("querier is {source}"), out);
+        }
+        if lost {
+            let world = World { links: &self.links, members: &self.groups };
+            self.mrt.on_link_changed(now, slot, world);
         }
         if let Some(limit) = heard.lower {
             let mut sources: Vec<F::Addr> = query.sources.iter().collect();

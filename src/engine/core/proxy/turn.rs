@@ -135,7 +135,8 @@ impl<F: Family> Proxy<F> {
             return;
         }
         let (response, took_over) = port.querier.on_time(now);
-        link.is_querier = port.querier.is_querier();
+        let gained = !link.is_querier && port.querier.is_querier();
+        link.is_querier |= gained;
         if let (Some(response), Some(source)) = (response, link.source_address()) {
             let version = port.querier.version(now);
             let spec = QuerySpec::<F> {
@@ -151,15 +152,17 @@ impl<F: Family> Proxy<F> {
             send(query(&to, &spec), Kind::query(version), port, out);
         }
         if took_over {
-            let is_querier = self.links.get(slot).is_some_and(|l| l.is_querier);
-            let now_it_is =
-                if is_querier { "querier is this router" } else { "no querier is heard" };
-            self.querier_changed(now, slot, now_it_is.to_owned(), out);
+            let who = if gained { "querier is this router" } else { "no querier is heard" };
+            self.tell_querier(now, slot, who.to_owned(), out);
+        }
+        if gained {
+            let world = World { links: &self.links, members: &self.groups };
+            self.mrt.on_link_changed(now, slot, world);
         }
     }
 
-    /// Another router of the link is the querier than before, and forwards.
-    pub(super) fn querier_changed(
+    /// Tells that another router of the link is the querier than before.
+    pub(super) fn tell_querier(
         &mut self,
         now: Tick,
         slot: Slot,
@@ -168,8 +171,6 @@ impl<F: Family> Proxy<F> {
     ) {
         self.tell(now, slot, ("querier", LINE_GAP), || reason.clone(), out);
         out.push(Action::Event(self.event(EventKind::Interface, Some(slot), Some(reason))));
-        let world = World { links: &self.links, members: &self.groups };
-        self.mrt.on_link_changed(now, slot, world);
     }
 
     fn send_query(&mut self, now: Tick, asked: &SpecificQuery<F::Addr>, out: &mut Vec<Action>) {
