@@ -249,7 +249,7 @@ pub(super) fn can_join(name: &Pattern, block: Option<&InterfaceBlock>) -> Result
 }
 
 fn check_routes(config: &Config, places: &Places, blocks: &Blocks<'_>, report: &mut Report) {
-    let mut seen: HashMap<RouteKey, (&Mroute, Loc)> = HashMap::new();
+    let mut seen: HashMap<RouteKey<'_>, (&Mroute, Loc)> = HashMap::new();
     let mut loops = Loops::new(&config.mroutes);
     let (mut told, mut unknown) = (BTreeSet::new(), false);
     for (route, at) in config.mroutes.iter().zip(&places.mroutes) {

@@ -17,25 +17,26 @@ const MAX_LOOP: usize = 64;
 /// incoming interface is, as the kernel keeps one route for each (S,G); others compete only where
 /// they begin at the same interface, and none of two with `except` would be the longer match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct RouteKey {
-    from: Option<Pattern>,
-    source: SourceMatch,
+pub(super) struct RouteKey<'a> {
+    from: Option<&'a Pattern>,
+    source: Option<IpNet>,
+    has_except: bool,
     group: GroupSet,
 }
 
-impl RouteKey {
-    pub(super) fn of(route: &Mroute) -> Self {
+impl<'a> RouteKey<'a> {
+    pub(super) fn of(route: &'a Mroute) -> Self {
         let host = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
         let one = match (&route.source, &route.group) {
             (SourceMatch::Net(source), GroupSet::Net(group)) => host(source) && host(group),
             (SourceMatch::Any | SourceMatch::Except(_) | SourceMatch::Net(_), _) => false,
         };
-        let from = (!one).then(|| route.from.clone());
-        let source = match &route.source {
-            SourceMatch::Except(_) => SourceMatch::Except(Vec::new()),
-            SourceMatch::Any | SourceMatch::Net(_) => route.source.clone(),
+        let (source, has_except) = match &route.source {
+            SourceMatch::Any => (None, false),
+            SourceMatch::Net(net) => (Some(*net), false),
+            SourceMatch::Except(_) => (None, true),
         };
-        Self { from, source, group: route.group }
+        Self { from: (!one).then_some(&route.from), source, has_except, group: route.group }
     }
 
     /// Whether it is for one source and one group.
@@ -181,7 +182,7 @@ fn effort(route: &Mroute) -> usize {
 
 /// Searches for loops. Patterns are left out: on which interfaces they meet is known only then.
 pub(super) struct Loops<'a> {
-    routes: &'a [Mroute],
+    routes: Vec<&'a Mroute>,
     by_from: HashMap<&'a str, ByGroup>,
     steps: usize,
 }
@@ -197,8 +198,20 @@ pub(super) enum Search {
 
 impl<'a> Loops<'a> {
     pub(super) fn new(routes: &'a [Mroute]) -> Self {
+        Self::among(routes.iter().filter(|r| !r.from.is_wild()).collect())
+    }
+
+    /// For the search through this one only: a loop is taken by some of its groups all the way.
+    pub(super) fn around(route: &Mroute, routes: &'a [Mroute]) -> Self {
+        let groups = route.group.covering();
+        let meets =
+            |r: &&Mroute| !r.from.is_wild() && smaller(groups, r.group.covering()).is_some();
+        Self::among(routes.iter().filter(meets).collect())
+    }
+
+    fn among(routes: Vec<&'a Mroute>) -> Self {
         let mut by_from: HashMap<&str, ByGroup> = HashMap::new();
-        for (n, route) in routes.iter().enumerate().filter(|(_, r)| !r.from.is_wild()) {
+        for (n, route) in routes.iter().enumerate() {
             let of = by_from.entry(&route.from.0).or_insert_with(ByGroup::new);
             of.insert(route.group.covering(), n);
         }
@@ -236,10 +249,12 @@ impl<'a> Loops<'a> {
             };
             let candidates: Vec<usize> =
                 next.overlapping(flow.group).take(self.steps + 1).collect();
-            let work = candidates.iter().filter_map(|n| self.routes.get(*n)).map(effort).sum();
+            let work =
+                candidates.iter().filter_map(|n| self.routes.get(*n)).map(|r| effort(r)).sum();
             self.steps = self.steps.checked_sub(work)?;
             path.push(to);
-            for route in candidates.into_iter().filter_map(|n| self.routes.get(n)) {
+            for n in candidates {
+                let Some(route) = self.routes.get(n).copied() else { continue };
                 let Some(flow) = flow.and(route) else { continue };
                 if self.walk(route, &flow, path)? {
                     return Some(true);

@@ -53,7 +53,7 @@ impl Config {
             }
             merged.to = [other.to.as_slice(), &fresh.to].concat();
         }
-        match Loops::new(&self.mroutes).through(&merged) {
+        match Loops::around(&merged, &self.mroutes).through(&merged) {
             Search::Loop(path) => return Err(loop_message(&path)),
             Search::None | Search::Unknown => {}
         }

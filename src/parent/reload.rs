@@ -38,7 +38,10 @@ impl Parent {
     /// Reads the file again; one with errors leaves the running configuration in force. What was
     /// added or removed at run time still holds after it, unless the file says otherwise.
     pub(super) fn reload(&mut self, client: Option<u32>, now: Tick) {
-        let result = self.read_again().map(|fresh| self.put_in_force(fresh, now)).map_err(bound);
+        // Reading takes its time, which the engine is not to be blamed for.
+        let result = self.read_again();
+        let now = self.clock.now().max(now);
+        let result = result.map(|fresh| self.put_in_force(fresh, now)).map_err(bound);
         match &result {
             Ok(lines) => {
                 self.tell_status();

@@ -210,7 +210,8 @@ impl Core {
                 self.counters(now, *family, entries, *last, out);
             }
             Notice::Config(config) => {
-                self.reconfigure(now, (**config).clone(), out);
+                self.config.clone_from(config);
+                self.reconfigure(now, out);
                 out.push(Action::Event(event(EventKind::Reload)));
             }
             Notice::Reloaded { client, result } => {
@@ -225,12 +226,9 @@ impl Core {
             Notice::Statement { client, add, statement, result } => {
                 let mut result = result.clone();
                 if result.is_ok() {
-                    let mut config = (*self.config).clone();
+                    let config = &mut self.config;
                     let done = if *add { config.add(statement) } else { config.remove(statement) };
-                    result = done.map(|_| ());
-                    if result.is_ok() {
-                        self.reconfigure(now, config, out);
-                    }
+                    result = done.map(|_| self.reconfigure(now, out));
                 }
                 out.push(answer(*client, result.map_err(|reason| vec![reason])));
             }
@@ -319,8 +317,8 @@ impl Core {
         });
     }
 
-    fn reconfigure(&mut self, now: Tick, config: Config, out: &mut Vec<Action>) {
-        *self.config = config;
+    /// Follows the configuration, which has changed.
+    fn reconfigure(&mut self, now: Tick, out: &mut Vec<Action>) {
         self.sync(now, out);
         self.v4.configure(now, &self.config);
         self.v6.configure(now, &self.config);
