@@ -388,9 +388,18 @@ fn tables_are_apart() {
             assert_eq!(router.kernel.counters(Af::of(group)).unwrap()[0].packets, 2);
             assert!(router.kernel.reconcile(Af::of(group)).unwrap().is_empty());
         }
+        for (flag, family) in [("-4", Af::Ip4), ("-6", Af::Ip6)] {
+            let delete = [flag, "mrule", "del", "iif", "down1", "lookup", "7"];
+            let ip = || std::process::Command::new("ip").args(delete).status();
+            assert!(network.router.run(ip).unwrap().success());
+            let drift = router.kernel.reconcile(family).unwrap();
+            assert_eq!(drift.rules_restored, [router.index("down1")]);
+            assert!(router.kernel.reconcile(family).unwrap().is_empty());
+        }
+        assert_eq!(rules(&network.router), [3, 3]);
         network.router.down("down2");
         network.router.rename("down2", "renamed");
-        router.kernel.reconcile(Af::Ip4).unwrap();
+        assert!(router.kernel.reconcile(Af::Ip4).unwrap().is_empty());
         assert!(rule_list(&network.router, "-4").contains("iif renamed lookup 7"));
         router.kernel.delete_vif(Af::Ip4, network.router.index("renamed")).unwrap();
         assert_eq!(rules(&network.router), [2, 3]);

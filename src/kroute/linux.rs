@@ -202,8 +202,8 @@ impl System for Linux {
         Ok(())
     }
 
-    fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<()> {
-        self.rules.as_mut().map_or(Ok(()), |rules| rules.refresh(family, ifindices))
+    fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<Vec<u32>> {
+        self.rules.as_mut().map_or(Ok(Vec::new()), |rules| rules.refresh(family, ifindices))
     }
 
     fn descriptor(&self, family: Af) -> Option<BorrowedFd<'_>> {

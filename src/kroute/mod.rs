@@ -147,6 +147,8 @@ pub struct Drift {
     pub vifs_restored: Vec<u32>,
     /// Vifs that the kernel has lost for good, with their interface most likely.
     pub vifs_lost: Vec<u32>,
+    /// Vifs whose rule to the table was gone and is there again.
+    pub rules_restored: Vec<u32>,
     /// Routes that were missing and are installed again.
     pub restored: Vec<RouteKey>,
     /// Routes that looked different and are as they should be again.

@@ -92,8 +92,8 @@ pub trait System: Send {
     ) -> io::Result<()>;
 
     /// Called when a table is reconciled, with the vifs' interface indices: mends what the system
-    /// keeps besides vifs and entries.
-    fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<()>;
+    /// keeps besides vifs and entries; returns the interfaces for which another program had changed it.
+    fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<Vec<u32>>;
 
     /// What to poll; `None` when the family is off.
     fn descriptor(&self, family: Af) -> Option<BorrowedFd<'_>>;

@@ -347,7 +347,10 @@ impl<S: System> Kernel for Table<S> {
         self.mend_vifs(family, &mut drift)?;
         let indices: Vec<u32> =
             self.rows(family).vifs.iter().flatten().map(|i| i.ifindex).collect();
-        self.system.refresh(family, &indices).map_err(Error::system("read the routing rules"))?;
+        drift.rules_restored = self
+            .system
+            .refresh(family, &indices)
+            .map_err(Error::system("read the routing rules"))?;
         self.compare(family, &mut drift)?;
         self.mend_routes(family, &mut drift);
         Ok(drift)

@@ -36,9 +36,10 @@ impl Drifts {
 
     /// Takes over what a comparison found, and logs what is new in it.
     fn take(&mut self, family: Af, drift: &Drift) {
-        let Drift { restored, corrected, taken, removed, .. } = drift;
+        let Drift { vifs_restored, rules_restored, restored, corrected, taken, removed, .. } =
+            drift;
         let routes = [restored, corrected, taken, removed].map(Vec::len).iter().sum::<usize>();
-        let vifs = drift.vifs_restored.len();
+        let vifs = vifs_restored.len() + rules_restored.len();
         if routes + vifs > 0 {
             self.mended = self.mended.saturating_add((routes + vifs) as u64);
             warn!(

@@ -115,8 +115,8 @@ impl System for FakeSystem {
         Ok(())
     }
 
-    fn refresh(&mut self, _family: Af, _ifindices: &[u32]) -> io::Result<()> {
-        Ok(())
+    fn refresh(&mut self, _family: Af, _ifindices: &[u32]) -> io::Result<Vec<u32>> {
+        Ok(Vec::new())
     }
 
     fn descriptor(&self, family: Af) -> Option<BorrowedFd<'_>> {

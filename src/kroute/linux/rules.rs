@@ -37,24 +37,26 @@ impl Rules {
 
     /// Makes sure that a rule sends the interface's traffic to the table. The default table needs
     /// none. One that a daemon made is a dead one's, since no other holds the table, and is taken
-    /// over; one of the administrator stays at the end.
-    pub(super) fn add(&mut self, family: Af, ifindex: u32, name: &str) -> io::Result<()> {
+    /// over; one of the administrator stays at the end. Returns whether a rule was made.
+    pub(super) fn add(&mut self, family: Af, ifindex: u32, name: &str) -> io::Result<bool> {
         if self.table == default_table(family) {
-            return Ok(());
+            return Ok(false);
         }
+        let mut made = false;
         match self.maker(family, name)? {
             None => {
                 let body = self.body(family, name);
                 self.netlink.request(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &body)?;
+                made = true;
             }
             Some(MAKER) if self.added.iter().any(|((f, _), n)| *f == family && n == name) => {}
             Some(MAKER) => {
                 log::warn!("{family}: rule of {name} left by a daemon that did not end in order");
             }
-            Some(_) => return Ok(()),
+            Some(_) => return Ok(false),
         }
         self.added.insert((family, ifindex), name.to_owned());
-        Ok(())
+        Ok(made)
     }
 
     /// Removes the rule if it was added here; one that is gone already is as good.
@@ -67,22 +69,27 @@ impl Rules {
         }
     }
 
-    /// Follows renamed interfaces: rules go by name.
-    pub(super) fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<()> {
+    /// Follows renamed interfaces: rules go by name. Returns the interfaces whose rule another program
+    /// had removed.
+    pub(super) fn refresh(&mut self, family: Af, ifindices: &[u32]) -> io::Result<Vec<u32>> {
         let mut names = BTreeMap::new();
         self.netlink.dump(libc::RTM_GETLINK, &[0; 16], |kind, body| {
             if let Some(LinkEvent::Link(link)) = link_event(kind, body) {
                 names.insert(link.ifindex, link.name);
             }
         })?;
+        let mut restored = Vec::new();
         for &ifindex in ifindices {
             let Some(name) = names.get(&ifindex) else { continue };
-            if self.added.get(&(family, ifindex)).is_some_and(|known| known != name) {
+            let known = self.added.get(&(family, ifindex)).map(|known| known == name);
+            if known == Some(false) {
                 self.remove(family, ifindex);
             }
-            self.add(family, ifindex, name)?;
+            if self.add(family, ifindex, name)? && known == Some(true) {
+                restored.push(ifindex);
+            }
         }
-        Ok(())
+        Ok(restored)
     }
 
     /// Who made the rule that sends the interface's traffic to the table, where there is one.
