@@ -14,6 +14,7 @@ mod membership;
 mod memory;
 #[allow(dead_code, unreachable_pub, reason = "the demo shares it; each uses a part")]
 mod net;
+mod orders;
 mod process;
 mod protocol;
 mod recovery;
