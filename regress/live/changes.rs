@@ -11,14 +11,16 @@ use crate::statics::{BARE, Lab};
 
 const GROUPS: [&str; 2] = ["225.1.2.3", "ff2e::3"];
 
-/// Statements for both families: `{group}` and `{source}` are those of each.
+/// A network of each family, and a group of it.
+const NETS: [(&str, &str); 2] = [("225.2.0.0/16", "225.2.0.5"), ("ff2e:2::/32", "ff2e:2::5")];
+
+/// Statements for both families: `{group}`, `{source}` and `{net}` are those of each.
 fn both(statements: &str) -> String {
-    GROUPS
-        .map(|group| {
-            let from = source(ip(group), 2).to_string();
-            statements.replace("{group}", group).replace("{source}", &from)
-        })
-        .concat()
+    let of = |(group, (net, _)): (&str, (&str, &str))| {
+        let from = source(ip(group), 2).to_string();
+        statements.replace("{group}", group).replace("{source}", &from).replace("{net}", net)
+    };
+    GROUPS.into_iter().zip(NETS).map(of).collect()
 }
 
 /// A file that is included changes, another one comes and goes; a reload follows.
@@ -179,6 +181,77 @@ fn interfaces_are_deleted_and_made_anew() {
         }
         for group in groups {
             arrives(&network, one, group, "the new input is used");
+        }
+    });
+}
+
+/// An output is renamed, given to another host and back, and deleted while the other output's flow
+/// goes on without a loss; under the name that the routes have it is used again each time.
+#[test]
+fn output_is_renamed_moved_away_and_deleted_under_traffic() {
+    live(|| {
+        let (network, far) = (Network::new(), Host::new());
+        let [one, two] = &network.receivers;
+        let router = &network.router;
+        let lab = Lab::new(
+            &network,
+            &both(
+                "mroute from up0 source {source} group {group} to down1 down2
+mroute from up0 group {net} to down1 down2
+",
+            ),
+        );
+        let learned = NETS.map(|(_, group)| ip(group));
+        let groups: Vec<IpAddr> = GROUPS.map(ip).into_iter().chain(learned).collect();
+        let mut others: Vec<_> = groups.iter().map(|g| Receiver::join(two, "eth0", *g)).collect();
+        let flows = groups.iter().map(|group| {
+            let mut sender = Sender::new(&network.source, "eth0", source(*group, 2), *group);
+            sender.send(1);
+            lab.wait_state(*group, "forwarding");
+            sender.flow(500)
+        });
+        let flows: Vec<_> = flows.collect();
+        let outputs = |count: usize| {
+            for group in &groups {
+                wait_for(&format!("{group} has {count} outputs"), || {
+                    let row =
+                        lab.routes(*group).into_iter().find(|r| r["state"] == "forwarding")?;
+                    (row["outgoing-interfaces"].as_array()?.len() == count).then_some(())
+                });
+            }
+        };
+        let used = || {
+            outputs(2);
+            for group in &groups {
+                let mut receiver = Receiver::join(one, "eth0", *group);
+                wait_for("the output is used", || (!receiver.got().is_empty()).then_some(()));
+            }
+        };
+        used();
+        let rename = |from, to| {
+            router.down(from);
+            router.rename(from, to);
+            router.up(to);
+        };
+        rename("down1", "aside");
+        outputs(1);
+        rename("aside", "down1");
+        used();
+        router.give("down1", &far);
+        outputs(1);
+        far.give("down1", router);
+        router.up("down1");
+        used();
+        router.delete("down1");
+        outputs(1);
+        router.cable("down1", one, "eth0");
+        used();
+        for (flow, receiver) in flows.into_iter().zip(&mut others) {
+            let end = flow.stop().sent();
+            wait_for("the last datagram", || {
+                (receiver.got().last() == Some(&(end - 1))).then_some(())
+            });
+            assert_eq!(receiver.got(), (0..end).collect::<Vec<_>>());
         }
     });
 }

@@ -130,6 +130,12 @@ impl Host {
         self.change(name, |link| link.attributes.push(LinkAttribute::IfName(to.to_owned())));
     }
 
+    /// Gives the link to another host; it is down there and has no address.
+    pub fn give(&self, name: &str, to: &Self) {
+        let end = to.net.as_raw_fd();
+        self.change(name, |link| link.attributes.push(LinkAttribute::NetNsFd(end)));
+    }
+
     /// Sets the octets that a packet may have.
     pub fn mtu(&self, name: &str, octets: u32) {
         self.change(name, |link| link.attributes.push(LinkAttribute::Mtu(octets)));
