@@ -69,6 +69,11 @@ fn advertisements_tell_the_values_in_use<F: Net>(system: Behaviour) {
     said::<F>(&mut router, 0);
     let [_, down, _] = said::<F>(&mut router, 20_000);
     assert_eq!(down[0], "advertisement 10 QI=60 RV=2");
+    // Less than a second is not 0, which means that there is no querier.
+    let words = "query-interval 500ms\nquery-response-interval 200ms\nmrdisc yes";
+    let mut router = Router::on(system, &network::<F>("", "", words));
+    let [_, down, _] = said::<F>(&mut router, 2000);
+    assert_eq!(down[0], "advertisement 20 QI=1 RV=2");
 }
 
 /// Section 4: disabled, in another role, without discovery, at the end.

@@ -170,7 +170,8 @@ impl<F: Family> Mrdisc<F> {
         let Announced { interval, query_interval, robustness } = self.announced;
         wire::Mrdisc::Advertisement {
             interval: u8::try_from(interval.0 / 1000).unwrap_or(u8::MAX),
-            query_interval: u16::try_from(query_interval.0 / 1000).unwrap_or(u16::MAX),
+            // Rounded up: 0 means that no querier runs.
+            query_interval: u16::try_from(query_interval.0.div_ceil(1000)).unwrap_or(u16::MAX),
             robustness: robustness.into(),
         }
     }
