@@ -368,6 +368,18 @@ fn a_flow_stays_where_it_was_seen_first_beneath_one_route<F: Net>(system: Behavi
     assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN2]);
     assert_eq!(router.flow::<F>(DOWN, F::SOURCE), NOWHERE, "not back to where it comes from");
     assert_eq!(router.data::<F>(UP, F::SOURCE), [DOWN2]);
+    let mut router = Router::on(system, &network::<F>("", "source any", ""));
+    router.report::<F>(DOWN2, 5, ToEx, &[]);
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN2]);
+    router.carrier(DOWN, false);
+    router.reload(&network::<F>("", "source any", "source any"));
+    router.carrier(DOWN, true);
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN2]);
+    assert_eq!(router.flow::<F>(DOWN, F::SOURCE), NOWHERE, "once packets can arrive there");
+    router.reload(&network::<F>("", "source any", ""));
+    let of_flows = router.kernel.routes(F::AF).iter().filter(|r| r.key.source.is_some()).count();
+    let instead = if Cannot::TellSources.is_so(system) { 0 } else { 1 };
+    holds(system, of_flows, 0, Cannot::StarG, instead);
 }
 
 /// Another router forwards the flow to a link that is a downstream here as well.
