@@ -276,6 +276,7 @@ fn json_members_of_interfaces_are_named() {
         querier: true,
         querier_address: None,
         groups: 0,
+        querier_version: None,
         querier_expire: None,
         query_interval: 125,
         query_max_response_time: 10,
@@ -295,7 +296,7 @@ fn json_members_of_interfaces_are_named() {
     check_members(
         ".It Cm show interfaces",
         "interface role index oper-status addresses ipv4 ipv6 vif version \
-         querier querier-address groups reason x-querier-expire query-interval \
+         querier querier-address groups reason x-querier-version x-querier-expire query-interval \
          query-max-response-time last-member-query-interval robustness-variable \
          mrdisc-neighbors",
         &row,

@@ -360,6 +360,7 @@ mod tests {
             querier: querier.is_none(),
             querier_address: querier.map(|a| a.parse().unwrap()),
             groups: 12,
+            querier_version: None,
             querier_expire: None,
             query_interval: 125,
             query_max_response_time: 10,

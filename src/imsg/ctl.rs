@@ -313,6 +313,8 @@ pub struct LinkRow {
     pub querier: bool,
     pub querier_address: Option<IpAddr>,
     pub groups: u64,
+    #[serde(rename = "x-querier-version")]
+    pub querier_version: Option<u8>,
     #[serde(rename = "x-querier-expire")]
     pub querier_expire: Option<u64>,
     pub query_interval: u32,

@@ -289,14 +289,17 @@ fn querier_never_never_queries<F: Net>(system: Behaviour) {
     assert_eq!(router.state::<F>("down0"), "EXCLUDE(2)");
 }
 
-/// `show interfaces`: the other's address, and when it is given up.
+/// `show interfaces`: the other's address and version, and when it is given up.
 fn the_querier_is_shown<F: Net>(system: Behaviour) {
     let mut router = Router::on(system, &plain::<F>());
     general::<F>(&mut router, 0);
     router.pass(Millis(25_000));
     let link = router.link::<F>("down0");
     assert_eq!(link.querier_address, Some(F::address(DOWN, 0).into()));
-    assert_eq!(link.querier_expire, Some(100));
+    assert_eq!((link.querier_expire, link.querier_version), (Some(100), Some(F::LAYOUT.newest)));
+    let older = QuerySpec { version: F::OLD, ..spec(F::Addr::UNSPECIFIED) };
+    router.ask::<F>(DOWN, F::address(DOWN, 0), &older);
+    assert_eq!(router.link::<F>("down0").querier_version, Some(F::OLD));
 }
 
 /// It does not take part in the election, so that its own address does not count.

@@ -26,6 +26,7 @@ scenarios! {
     a_query_for_what_is_not_wanted_is_not_answered
     queries_are_answered_ten_times_a_second
     an_older_querier_is_answered_in_its_version
+    reports_are_counted_by_their_version
     the_version_of_the_configuration_is_the_highest
     source_specific_groups_are_not_said_in_older_versions
     a_new_address_announces_everything
@@ -333,4 +334,18 @@ fn an_mgroup_joins_without_members<F: Net>(system: Behaviour) {
     assert_eq!(router.said::<F>(UP), ["TO_IN(G,7)"]);
     report_on::<F>(&mut router, DOWN, Allow, &[1]);
     assert_eq!(router.wanted::<F>("up0"), "INCLUDE 1 7");
+}
+
+/// RFC 9776, section 7.2.1 and RFC 9777, section 8.2.1: each older version has its own report.
+fn reports_are_counted_by_their_version<F: Net>(system: Behaviour) {
+    for version in 1..F::LAYOUT.newest {
+        let mut router = joined::<F>(system, &[1], ToEx);
+        let query = QuerySpec { version, ..spec(F::Addr::UNSPECIFIED) };
+        router.ask::<F>(UP, F::address(UP, 9), &query);
+        let rows = router.counters();
+        let row = rows.iter().find(|r| r.interface == "up0" && r.family == F::AF).unwrap();
+        let sent: Vec<&str> = row.sent.keys().map(String::as_str).collect();
+        let newest = format!("report-v{}", F::LAYOUT.newest);
+        assert_eq!(sent, [&*format!("report-v{version}"), &*newest]);
+    }
 }

@@ -22,6 +22,8 @@ const LEAST_FOLLOWED: Millis = Millis(100);
 pub struct Other<A> {
     /// Its address.
     pub address: A,
+    /// Version of its last query that elects.
+    pub version: u8,
     /// When it counts as gone.
     pub expires: Tick,
 }
@@ -200,7 +202,8 @@ impl<F: Family> Querier<F> {
         }
         if wins {
             heard.changed = !elected;
-            self.other = Some(Other { address: source, expires: now + self.other_present() });
+            let expires = now + self.other_present();
+            self.other = Some(Other { address: source, version: query.version, expires });
             self.next = None;
         }
         if (wins || elected) && !general && !query.suppress {

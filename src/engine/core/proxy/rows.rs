@@ -111,6 +111,7 @@ impl<F: Family> Proxy<F> {
                 None => link.source_address().filter(|_| link.is_querier).map(Into::into),
             },
             groups: u64::from(self.groups.on_link(link.slot)),
+            querier_version: other.map(|o| o.version),
             querier_expire: other.map(|o| u64::from((o.expires - now).0 / 1000)),
             query_interval: port.querier.interval().0 / 1000,
             query_max_response_time: link.settings.query_response_interval.0 / 1000,

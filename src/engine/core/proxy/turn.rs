@@ -68,8 +68,9 @@ impl<F: Family> Proxy<F> {
                     host.version()
                 )));
             }
-            while let Some(transmit) = port.host.as_mut().and_then(Host::poll_transmit) {
-                port.counters.sent(kind_of::<F>(&transmit));
+            let next = |host: &mut Host<F>| Some((host.version(), host.poll_transmit()?));
+            while let Some((version, transmit)) = port.host.as_mut().and_then(next) {
+                port.counters.sent(kind_of::<F>(version, &transmit));
                 out.push(Action::Transmit(transmit));
             }
             while let Some((kind, transmit)) = port.mrdisc.poll_transmit() {
@@ -201,11 +202,11 @@ fn send<F: Family>(messages: Vec<Transmit>, kind: Kind, port: &mut Port<F>, out:
     }
 }
 
-/// What a host part sends: by the destination and, for reports to their group, by the version.
-fn kind_of<F: Family>(transmit: &Transmit) -> Kind {
+/// What a host part sends: by the destination and, for reports to their group, by its version.
+fn kind_of<F: Family>(version: u8, transmit: &Transmit) -> Kind {
     match F::Addr::from_ip(transmit.destination) {
         Some(group) if group == F::REPORTS => Kind::report(F::LAYOUT.newest),
         Some(group) if group == F::ALL_ROUTERS => Kind::Leave,
-        Some(_) | None => Kind::report(F::LAYOUT.newest - 1),
+        Some(_) | None => Kind::report(version.min(F::LAYOUT.newest - 1)),
     }
 }
