@@ -2,7 +2,7 @@
 //! core of the engine, under an allocator that counts.
 #![cfg(target_os = "linux")]
 
-#[expect(dead_code, reason = "the bench counts allocations as well")]
+#[expect(dead_code, reason = "others count allocations, and by thread")]
 #[path = "../counting.rs"]
 mod counting;
 mod engine;

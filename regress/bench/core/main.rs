@@ -1,6 +1,7 @@
 //! Prints what the core takes, beside its goals: records a second, octets a record of state, flows
 //! decided a second. An argument picks the lines that have it, or `memory` or `routes`.
 
+#[expect(dead_code, reason = "the tests count by thread")]
 #[path = "../../counting.rs"]
 mod counting;
 mod load;

@@ -45,6 +45,7 @@ mod election;
 mod forwarding;
 mod hosts;
 mod limits;
+mod memory;
 mod queries;
 mod reload;
 mod reports;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use ipnet::IpNet;
 use mcast_proxy::config::model::{
@@ -14,7 +15,7 @@ use mcast_proxy::wire::Af;
 
 use super::claim::Claim;
 use super::group::Rules;
-use super::net::{LINKS, interface};
+use super::net::interface;
 use super::parent::Parent;
 
 /// An interface that takes part.
@@ -22,7 +23,7 @@ pub(super) struct Port {
     pub(super) link: usize,
     pub(super) ifindex: u32,
     interface: Interface,
-    pub(super) settings: Settings,
+    pub(super) settings: Rc<Settings>,
     pub(super) row: LinkRow,
 }
 
@@ -110,6 +111,18 @@ impl Port {
     }
 }
 
+/// The interfaces that take part.
+pub(super) fn ports(parent: &Parent, af: Af) -> Vec<Port> {
+    let port = |(link, row): (usize, LinkRow)| {
+        let at = parent.links[link];
+        let ifindex = at.ifindex?;
+        let settings = parent.settings[link].clone()?;
+        let interface = interface(link, ifindex, at.up, at.own());
+        Some(Port { link, ifindex, interface, settings, row })
+    };
+    parent.link_rows(af).into_iter().filter_map(port).collect()
+}
+
 /// Packets of a flow, or of all sources where the kernel does not tell them apart: this one is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Packets {
@@ -143,20 +156,13 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(parent: &Parent, af: Af) -> Self {
-        let port = |(link, row): (usize, LinkRow)| {
-            let at = parent.links[link];
-            let ifindex = at.ifindex?;
-            let settings = parent.config.resolve(LINKS[link])?;
-            let interface = interface(link, ifindex, at.up, at.own());
-            Some(Port { link, ifindex, interface, settings, row })
-        };
         let mine = |r: &Mroute| match r.group {
             GroupSet::Net(net) => Af::of(net.addr()) == af,
             GroupSet::Scopes(_) => panic!("no scopes here"),
         };
         Self {
             af,
-            ports: parent.link_rows(af).into_iter().filter_map(port).collect(),
+            ports: ports(parent, af),
             groups: parent.groups().into_iter().filter(|row| row.family == af).collect(),
             mroutes: parent.config.mroutes.iter().filter(|r| mine(r)).cloned().collect(),
         }

@@ -113,7 +113,7 @@ impl Run {
     fn note_rules(&mut self) {
         self.queriers.clear();
         for af in Af::ALL {
-            for port in forwarding::View::new(&self.parent, af).ports {
+            for port in forwarding::ports(&self.parent, af) {
                 self.members.rules(af, port.link, port.rules());
                 if port.row.querier {
                     self.queriers.insert((af, port.link));
@@ -125,7 +125,7 @@ impl Run {
     /// What became of the links.
     fn note_links(&mut self) {
         for af in Af::ALL {
-            let ports = forwarding::View::new(&self.parent, af).ports;
+            let ports = forwarding::ports(&self.parent, af);
             for link in 0..net::LINKS.len() {
                 let port = ports.iter().find(|port| port.link == link);
                 let up = self.parent.links[link].up;
@@ -241,9 +241,9 @@ impl Run {
     /// The same for the model, as far as the configuration admits it.
     fn expect(&mut self, link: usize, host: IpAddr, group: usize, said: Said) {
         let af = Af::of(host);
-        let view = forwarding::View::new(&self.parent, af);
+        let ports = forwarding::ports(&self.parent, af);
         let at = self.parent.links[link];
-        let Some(port) = view.ports.iter().find(|p| Some(p.ifindex) == at.ifindex) else { return };
+        let Some(port) = ports.iter().find(|p| Some(p.ifindex) == at.ifindex) else { return };
         let (rules, now) = (port.rules(), self.parent.now);
         let configured = port.configured(af);
         let is_specific = group == net::SPECIFIC;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::rc::Rc;
 
-use mcast_proxy::config::model::Config;
+use mcast_proxy::config::model::{Config, Settings};
 use mcast_proxy::engine::core::{Action, Core, Input};
 use mcast_proxy::imsg::ctl::{
     CounterRow, GroupRow, HostRow, InterfaceRow, LinkRow, MAX_ROWS, Request, RouteRow, Rows,
@@ -53,6 +54,8 @@ pub(super) struct Parent {
     pub(super) now: Tick,
     pub(super) points: u32,
     pub(super) config: Config,
+    /// What it says of each link.
+    pub(super) settings: [Option<Rc<Settings>>; LINKS.len()],
     pub(super) links: [Link; LINKS.len()],
     next_index: u32,
     vifs: [BTreeMap<u32, u16>; 2],
@@ -87,6 +90,7 @@ impl Parent {
             behaviour,
             now,
             points: 0,
+            settings: settings(&config),
             config,
             links: [link; LINKS.len()],
             next_index: 11,
@@ -166,6 +170,7 @@ impl Parent {
     pub(super) fn reload(&mut self, points: u32) {
         self.points = points;
         self.config = file::config(points);
+        self.settings = settings(&self.config);
         self.parent(Notice::Config(Box::new(self.config.clone())));
     }
 
@@ -281,14 +286,17 @@ impl Parent {
             }
             Order::Add { client, statement } => {
                 let result = self.config.add(&statement).map(|_| ());
+                self.settings = settings(&self.config);
                 Some(Notice::Statement { client, add: true, statement, result })
             }
             Order::Remove { client, statement } => {
                 let result = self.config.remove(&statement).map(|_| ());
+                self.settings = settings(&self.config);
                 Some(Notice::Statement { client, add: false, statement, result })
             }
             Order::Reload { client } => {
                 self.config = file::config(self.points);
+                self.settings = settings(&self.config);
                 let result = Ok(Vec::new());
                 let config = Box::new(self.config.clone());
                 self.core.handle(self.now, &Input::Parent(Notice::Config(config)));
@@ -432,6 +440,10 @@ impl Parent {
         }
         all
     }
+}
+
+fn settings(config: &Config) -> [Option<Rc<Settings>>; LINKS.len()] {
+    LINKS.map(|name| config.resolve(name).map(Rc::new))
 }
 
 /// How a message comes.

@@ -16,6 +16,7 @@ pub mod mrt;
 mod pace;
 pub mod proxy;
 pub mod querier;
+mod queue;
 pub mod slab;
 pub mod slot;
 pub mod timers;
@@ -155,7 +156,7 @@ impl Core {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        queue::pop(&mut self.actions)
     }
 
     /// When [`Input::Time`] is due.

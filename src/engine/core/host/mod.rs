@@ -21,6 +21,7 @@ use self::table::{Record, Table};
 use self::work::{Queue, Work, Works};
 use super::chance::Chance;
 use super::pace::Pace;
+use super::queue;
 use super::slab::NONE;
 use crate::imsg::Transmit;
 use crate::imsg::ctl::Mode;
@@ -249,7 +250,7 @@ impl<F: Family> Host<F> {
         if self.out.is_empty() {
             self.flush();
         }
-        self.out.pop_front()
+        queue::pop(&mut self.out)
     }
 
     /// Leaves all groups, within a second, for good: later subscriptions are not taken.

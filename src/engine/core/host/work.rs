@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::engine::core::queue::pop;
 use crate::engine::core::slab::{NONE, Slab};
 use crate::engine::core::timers::{Entry, Timers, Waits};
 use crate::sys::time::Tick;
@@ -144,7 +145,7 @@ impl<A: Copy + Ord> Works<A> {
 
     /// Takes the first out of the queue.
     pub(super) fn pop(&mut self, queue: Queue) {
-        if let Some(work) = self.queues[queue as usize].pop_front() {
+        if let Some(work) = pop(&mut self.queues[queue as usize]) {
             self.slab[work].queued[queue as usize] = false;
         }
     }
@@ -179,7 +180,7 @@ impl<A: Copy + Ord> Works<A> {
     /// Cancels answers and repetitions; what is queued to be told now stays. Returns the works that
     /// nothing is left of.
     pub(super) fn cancel(&mut self, now: Tick) -> Vec<u32> {
-        self.queues[Queue::Answers as usize].clear();
+        self.queues[Queue::Answers as usize] = VecDeque::new();
         let mut idle = Vec::new();
         for handle in 0..self.slab.extent() {
             let work = &mut self.slab[handle];

@@ -32,6 +32,7 @@ use self::statics::{Rule, Statics};
 use self::table::{Entry, Group, Kind};
 use crate::config::model::{MAX_ROUTES, Mroute, ROUTE_TIMEOUT, Role};
 use crate::engine::core::link::Link;
+use crate::engine::core::queue;
 use crate::engine::core::slot::{MAX_SLOTS, Slot, Slots};
 use crate::imsg::Order;
 use crate::kroute::{Capabilities, RouteKey, Upcall, UpcallKind};
@@ -218,12 +219,12 @@ impl<F: Family> Mrt<F> {
 
     /// What the kernel is to change, in order.
     pub fn poll_order(&mut self) -> Option<Order> {
-        self.routes.orders.pop_front()
+        queue::pop(&mut self.routes.orders)
     }
 
     /// What the monitors and the log are to be told.
     pub fn poll_event(&mut self) -> Option<MrtEvent> {
-        self.routes.events.pop_front()
+        queue::pop(&mut self.routes.events)
     }
 
     /// Entries in the table.

@@ -325,8 +325,11 @@ impl<F: Family> Table<F> {
                 group.first = entry.next;
             }
             if group.shared == NONE && group.first == NONE && !group.starless {
-                self.groups.remove(&entry.group);
+                self.drop_group(entry.group);
             }
+        }
+        if self.entries.count() == 0 {
+            self.flows = HashTable::new();
         }
         entry
     }
@@ -375,8 +378,16 @@ impl<F: Family> Table<F> {
         if let Some(of) = self.groups.get_mut(&group) {
             of.starless = false;
             if of.shared == NONE && of.first == NONE {
-                self.groups.remove(&group);
+                self.drop_group(group);
             }
+        }
+    }
+
+    /// Memory returns with the last one.
+    fn drop_group(&mut self, group: F::Addr) {
+        self.groups.remove(&group);
+        if self.groups.is_empty() {
+            self.groups = HashMap::with_hasher(self.keyed);
         }
     }
 
