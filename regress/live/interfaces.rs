@@ -222,6 +222,45 @@ fn upstream_is_deleted_and_made_anew() {
     });
 }
 
+/// An upstream that was down, without a carrier or under another name is told everything again, and
+/// what it brings is forwarded again.
+#[test]
+fn upstream_goes_and_comes() {
+    live(|| {
+        let network = Network::new();
+        let (router, peer) = (&network.router, &network.source);
+        let text = configuration("source any").replace("interface up0", "interface \"up*\"");
+        let daemon = Daemon::start(router, &text);
+        let mut receivers = join(&daemon, &network.receivers[0], "down1");
+        wait_data(&network, &mut receivers);
+        let mut comes = |change: &dyn Fn()| {
+            let mut upstream = Capture::new(peer, "eth0");
+            change();
+            for group in GROUPS.map(ip) {
+                wait_for("it is asked for", || upstream.find(|s| s.has(record::TO_EX, group)));
+            }
+            wait_data(&network, &mut receivers);
+        };
+        router.down("up0");
+        wait_status(&daemon, "up0", "down");
+        comes(&|| router.up("up0"));
+        peer.down("eth0");
+        wait_status(&daemon, "up0", "down");
+        comes(&|| {
+            peer.up("eth0");
+            // It went with the link.
+            peer.address("eth0", "fd00::2/64");
+        });
+        for (from, to) in [("up0", "up1"), ("up1", "up0")] {
+            comes(&|| {
+                router.down(from);
+                router.rename(from, to);
+                router.up(to);
+            });
+        }
+    });
+}
+
 /// Waits until a message that `is` such comes from this address.
 fn wait_from(link: &mut Capture, from: &str, is: impl Fn(&Message) -> bool) {
     wait_for(&format!("a message of {from}"), || {
