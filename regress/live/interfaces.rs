@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::load::Load;
+use crate::load::{Load, groups};
 use crate::net::capture::{Capture, Message, Seen, record, send_igmp};
 use crate::net::daemon::Daemon;
 use crate::net::socket::{Receiver, Sender};
@@ -197,6 +197,43 @@ fn number_of_a_vif_is_used_again_without_its_routes() {
             receivers = join(&daemon, &peer, &next);
             last = next;
         }
+    });
+}
+
+/// What both downstreams want goes on at the one, whole, while the other goes and comes.
+#[test]
+fn shared_flows_go_on_beside_a_downstream_that_goes_and_comes() {
+    live(|| {
+        let network = Network::new();
+        let [_, host] = &network.receivers;
+        let daemon = Daemon::start(&network.router, &configuration(""));
+        let load = Load::new(&network, 200);
+        let join = || -> Vec<Receiver> {
+            groups().into_iter().map(|group| Receiver::join(host, "eth0", group)).collect()
+        };
+        let arrive = |receivers: &mut Vec<Receiver>| {
+            receivers.iter_mut().for_each(Receiver::clear);
+            wait_for("every flow arrives", || {
+                receivers.iter_mut().all(|r| !r.got().is_empty()).then_some(())
+            });
+        };
+        for round in 0..4 {
+            let mut receivers = join();
+            arrive(&mut receivers);
+            network.router.down("down2");
+            wait_status(&daemon, "down2", "down");
+            network.router.up("down2");
+            arrive(&mut receivers);
+            if round % 2 == 0 {
+                drop(receivers);
+            }
+            network.router.delete("down2");
+            wait_status(&daemon, "down2", "absent");
+            network.link(2, "down2", host);
+        }
+        let (lost, sent) = load.lost();
+        println!("down2 came and went: {lost} of {sent} datagrams beside it lost");
+        assert_eq!(lost, 0);
     });
 }
 
