@@ -4,6 +4,7 @@
 //! neither holds they fail and say so.
 #![cfg(target_os = "linux")]
 
+mod addresses;
 mod changes;
 mod drift;
 mod interfaces;
