@@ -20,6 +20,7 @@ mod sent;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use mcast_proxy::config::model::QuerierMode;
 use mcast_proxy::engine::core::Input;
 use mcast_proxy::imsg::Packet;
 use mcast_proxy::imsg::ctl::Request;
@@ -291,6 +292,9 @@ impl Run {
         let Some((_, row)) = rows.into_iter().find(|(at, _)| *at == link) else { return };
         let from = net::host(F::AF, link, if lower { 2 } else { 200 });
         let elected = row.querier_address == Some(from);
+        let settings = self.parent.config.resolve(net::LINKS[link]);
+        // A link that never queries yields to any other.
+        let lower = lower || settings.is_some_and(|s| s.querier == QuerierMode::Never);
         let group = group.filter(|_| !lower || elected || !(2..5).contains(&link));
         let asked = group.map_or(Vec::new(), |_| net::picked(F::AF, sources));
         let list: Vec<F::Addr> = asked.iter().copied().map(address::<F>).collect();

@@ -182,9 +182,11 @@ impl<F: Family> Mrt<F> {
         self.routes.counters.failed += 1;
         let Some(group) = F::Addr::from_ip(key.group) else { return };
         let Some(handle) = self.routes.find(key) else { return };
+        let is_fixed = self.routes.table.get(handle).kind == Kind::Fixed;
         // A later order for it may have been obeyed.
         self.routes.forget(handle, world.links, "refused by the kernel");
-        if self.routes.capabilities.star_g && key.source.is_none() {
+        // Beneath (*,G) an mroute of one source needs an entry of its own, or packets go by the other.
+        if self.routes.capabilities.star_g && (key.source.is_none() || is_fixed) {
             self.routes.table.refuse_star(group);
             self.refresh(now, group, world, "no (*,G) route");
         }
