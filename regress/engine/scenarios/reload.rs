@@ -3,13 +3,14 @@
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::Address;
-use mcast_proxy::wire::RecordType::ToEx;
+use mcast_proxy::wire::RecordType::{Allow, ToEx};
 
 use super::{network, plain};
 use crate::router::{DOWN, DOWN2, Net, Router, UP};
 
 scenarios! {
     what_is_not_admitted_any_more_ends
+    a_link_of_an_older_version_loses_its_source_specific_groups
     an_upstream_that_is_one_no_more_is_left_like_any_other
 }
 
@@ -25,6 +26,19 @@ fn what_is_not_admitted_any_more_ends<F: Net>(system: Behaviour) {
         assert_eq!(router.state::<F>("down0"), "none", "{words}");
         assert_eq!((router.groups().len(), router.upstream().len()), (1, 1), "the other one stays");
     }
+}
+
+/// RFC 4604, section 2.2: an older version has no source-specific groups.
+fn a_link_of_an_older_version_loses_its_source_specific_groups<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    for group in [F::SSM, F::GROUP] {
+        router.record::<F>(DOWN, F::address(DOWN, 5), Allow, group, &[F::source(1)]);
+    }
+    router.reload(&network::<F>("", "", &format!("{} {}", F::VERSION, F::OLD)));
+    let groups: Vec<_> = router.upstream().into_iter().map(|row| row.group).collect();
+    assert_eq!(groups, [F::GROUP.into()]);
+    router.data_to::<F>(UP, F::source(1), F::SSM);
+    assert!(router.data_to::<F>(UP, F::source(1), F::SSM).is_empty());
 }
 
 /// RFC 9776, section 5.1: with all copies of its leaves.

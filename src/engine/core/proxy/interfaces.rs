@@ -241,7 +241,10 @@ impl<F: Family> Proxy<F> {
             entry.sources.dedup();
             self.groups.set_fixed(now, slot, group, Some(entry));
         }
-        self.groups.clear_link(now, slot, false, |group| admits(link, group).is_err());
+        let ssm = self.ssm.iter().filter(|_| link.settings.version(F::AF) < F::LAYOUT.newest);
+        self.groups.clear_link(now, slot, false, |group| {
+            admits(link, group).is_err() || ssm.clone().any(|range| range.contains(group))
+        });
         self.groups.mark_all();
         self.subscribe_joins(now, slot);
     }
