@@ -25,7 +25,7 @@ pub struct Explanation {
 /// Asks and prints.
 ///
 /// # Errors
-/// As [`Client::ask`].
+/// As `Client::ask`.
 pub fn run(
     client: &mut Client,
     (group, source): (IpAddr, Option<IpAddr>),

@@ -15,7 +15,7 @@ use crate::imsg::ctl::{Event, Reply, Request};
 /// that do not fit.
 ///
 /// # Errors
-/// As [`Client::ask`].
+/// As `Client::ask`.
 pub fn run(
     client: &mut Client,
     json: bool,

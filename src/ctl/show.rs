@@ -11,7 +11,7 @@ use crate::imsg::ctl::{Reply, Request, Rows, Table};
 /// Prints a table as text; `heading` puts its line of headings first, `bold` makes that stand out.
 ///
 /// # Errors
-/// As [`Client::ask`].
+/// As `Client::ask`.
 pub fn text(
     client: &mut Client,
     what: Table,
@@ -42,7 +42,7 @@ pub fn text(
 /// Prints a table as one JSON object, row by row as they come.
 ///
 /// # Errors
-/// As [`Client::ask`].
+/// As `Client::ask`.
 pub fn json(client: &mut Client, what: Table, out: &mut impl Write) -> Result<(), Failure> {
     let mut rows = Members { out, any: false };
     let name = member(what);

@@ -1,6 +1,6 @@
 //! Forwarding decisions and the route table of one family.
 //!
-//! What arrives, who wants it and what the interfaces are decide where packets go ([`decide`]); the
+//! What arrives, who wants it and what the interfaces are decide where packets go (`decide`); the
 //! table holds what the kernel was told, so that only what changes is ordered. Every change of what
 //! a decision depended on is told to [`Mrt`], which decides again for what it touches.
 
