@@ -340,7 +340,9 @@ impl Router {
             self.kernel.receive(family, &mut asked).unwrap();
             answers.extend(asked.into_iter().map(|message| match message {
                 FromKernel::Upcall(upcall) => Notice::Upcall(upcall),
-                FromKernel::Igmp { .. } => panic!("IGMP on the routing socket"),
+                FromKernel::Igmp { .. } | FromKernel::Register { .. } => {
+                    panic!("a whole packet on the routing socket")
+                }
             }));
         }
         answers.into_iter().for_each(|a| self.parent(a));

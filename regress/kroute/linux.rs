@@ -69,7 +69,7 @@ impl<'a> Router<'a> {
         self.kernel.receive(Af::of(group), &mut out).unwrap();
         let upcall = |m| match m {
             FromKernel::Upcall(upcall) if upcall.group == group => Some(upcall),
-            FromKernel::Upcall(_) | FromKernel::Igmp { .. } => None,
+            FromKernel::Upcall(_) | FromKernel::Register { .. } | FromKernel::Igmp { .. } => None,
         };
         out.into_iter().filter_map(upcall).collect()
     }
@@ -501,6 +501,78 @@ fn interface_is_deleted_and_made_anew() {
     });
 }
 
+/// What a route sends out by the vif for registers is given whole, beside its other outputs.
+#[test]
+fn registers_are_told_whole() {
+    live(|| {
+        let network = Network::new();
+        for (table, group) in [(0, GROUPS[0]), (0, GROUPS[1]), (7, GROUPS[0]), (7, GROUPS[1])] {
+            let (group, from) = (ip(group), source(ip(group), 2));
+            let family = Af::of(group);
+            let mut router = Router::new(&network, Options { table, ..BOTH });
+            let register = router.kernel.add_register(family).unwrap();
+            assert!(matches!(router.kernel.add_register(family), Err(Error::VifExists { .. })));
+            let mut route = router.route(Some(from), group, "up0", &["down1"]);
+            route.outgoing.push(Output { ifindex: register, threshold: 1 });
+            router.kernel.set_route(&route).unwrap();
+            let mut receiver = Receiver::join(&network.receivers[0], "eth0", group);
+            Sender::new(&network.source, "eth0", from, group).counting_from(0x0102_0304).send(1);
+            let packet = wait_for("the packet", || {
+                let mut out = Vec::new();
+                router.kernel.receive(family, &mut out).unwrap();
+                out.into_iter().find_map(|message| match message {
+                    FromKernel::Register { bytes } => Some(bytes),
+                    FromKernel::Upcall(_) | FromKernel::Igmp { .. } => None,
+                })
+            });
+            // RFC 791, section 3.1; RFC 8200, section 3; then UDP and a number.
+            let (length, addresses) = match (from, group) {
+                (IpAddr::V4(from), IpAddr::V4(to)) => (20, [from.octets(), to.octets()].concat()),
+                (IpAddr::V6(from), IpAddr::V6(to)) => (40, [from.octets(), to.octets()].concat()),
+                _ => unreachable!(),
+            };
+            assert_eq!(packet.len(), length + 8 + 8, "{packet:02x?}");
+            assert!(packet[..length].ends_with(&addresses), "{packet:02x?}");
+            assert!(packet.ends_with(&[0, 0, 0, 0, 1, 2, 3, 4]), "{packet:02x?}");
+            wait_got(&mut receiver, 1);
+            assert!(router.kernel.reconcile(family).unwrap().is_empty());
+
+            router.kernel.delete_vif(family, register).unwrap();
+            let left = router.route(Some(from), group, "up0", &["down1"]);
+            assert_eq!(router.kernel.routes(family), [left]);
+            assert!(router.kernel.add_register(family).is_ok());
+        }
+    });
+}
+
+/// What was made is gone with the value, and another one can have the routing.
+#[test]
+fn nothing_is_left_when_dropped() {
+    live(|| {
+        let network = Network::new();
+        let names = || {
+            let all = network.router.run(|| monitor(&BOTH).unwrap().snapshot()).unwrap();
+            all.into_iter().map(|i| i.name).collect::<Vec<_>>()
+        };
+        let before = names();
+        for _ in 0..2 {
+            let mut router = Router::new(&network, BOTH);
+            let lines = || {
+                ["ip_mr_vif", "ip6_mr_vif", "ip_mr_cache", "ip6_mr_cache"]
+                    .map(|file| network.router.proc_net(file).lines().count() - 1)
+            };
+            for group in GROUPS.map(ip) {
+                router.set(Some(source(group, 2)), group, "up0", &["down1"]);
+                router.set(None, group, "up0", &["down2"]);
+                router.kernel.add_register(Af::of(group)).unwrap();
+            }
+            assert_eq!((lines(), names().len()), ([4, 4, 2, 2], before.len() + 2));
+            drop(router);
+            assert_eq!((lines(), names()), ([0; 4], before.clone()));
+        }
+    });
+}
+
 /// An IGMP report without Router Alert to its own group comes out as it is; one with other traffic's
 /// header does not disturb.
 #[test]
@@ -520,7 +592,9 @@ fn igmp_without_router_alert_is_handed_on() {
             router.kernel.receive(Af::Ip4, &mut out).unwrap();
             out.into_iter().find_map(|m| match m {
                 FromKernel::Igmp { ifindex, bytes } if ifindex == down1 => Some(bytes),
-                FromKernel::Igmp { .. } | FromKernel::Upcall(_) => None,
+                FromKernel::Igmp { .. } | FromKernel::Register { .. } | FromKernel::Upcall(_) => {
+                    None
+                }
             })
         });
         assert_eq!(bytes.len(), 28);

@@ -16,9 +16,10 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 
 pub(super) use monitor::monitor;
 
-use self::decode::right_ones;
+use self::decode::{link_event, right_ones};
 use self::netlink::Netlink;
 use self::rules::Rules;
+use super::links::LinkEvent;
 use super::routing_socket::{
     self, RoutingSockets, become_router, lacks, numbers, set_receive_buffer, short_index, unless,
 };
@@ -109,6 +110,29 @@ fn filter(fd: BorrowedFd<'_>, family: Af) -> Result<(), Error> {
     }
 }
 
+impl Linux {
+    /// The interface that stands for the vif for registers.
+    fn register_interface(&mut self, family: Af) -> io::Result<Interface> {
+        let stem = match family {
+            Af::Ip4 => "pimreg",
+            Af::Ip6 => "pim6reg",
+        };
+        let name = match self.table {
+            table if table == 0 || table == abi::default_table(family) => stem.to_owned(),
+            table => format!("{stem}{table}"),
+        };
+        let mut found = None;
+        self.netlink.dump(libc::RTM_GETLINK, &[0; 16], |kind, body| {
+            if let Some(LinkEvent::Link(link)) = link_event(kind, body)
+                && link.name == name
+            {
+                found = Some(link);
+            }
+        })?;
+        found.ok_or_else(|| io::Error::other(format!("no interface {name}")))
+    }
+}
+
 impl System for Linux {
     fn open(&mut self, options: &Options) -> Result<(), Error> {
         self.sockets.open(options, open_routing)
@@ -141,6 +165,29 @@ impl System for Linux {
             rules.remove(family, ifindex);
         }
         added
+    }
+
+    /// The kernel makes an interface for it, whose name is in `net/ipv4/ipmr.c`, `ipmr_reg_vif`, and
+    /// `net/ipv6/ip6mr.c`, `ip6mr_reg_vif`.
+    fn add_register(&mut self, family: Af, vif: u16) -> io::Result<Interface> {
+        let added = match family {
+            Af::Ip4 => self.sockets.set(family, abi::MRT_ADD_VIF, &abi::Vifctl::register(vif)),
+            Af::Ip6 => self.sockets.set(family, abi::MRT_ADD_VIF, &abi::Mif6ctl::register(vif)),
+        };
+        added.map_err(|e| match e.raw_os_error() {
+            Some(libc::EINVAL) => io::ErrorKind::Unsupported.into(),
+            _ => e,
+        })?;
+        let result = self.register_interface(family).and_then(|interface| {
+            if let Some(rules) = &mut self.rules {
+                rules.add(family, interface.ifindex, &interface.name)?;
+            }
+            Ok(interface)
+        });
+        if result.is_err() {
+            self.delete_vif(family, vif, 0)?;
+        }
+        result
     }
 
     fn delete_vif(&mut self, family: Af, vif: u16, ifindex: u32) -> io::Result<()> {
@@ -228,6 +275,9 @@ fn read(fd: BorrowedFd<'_>, family: Af, packet: &mut [u8]) -> Result<Option<Rece
         let ControlMessageOwned::Ipv4PacketInfo(info) = c else { return None };
         u32::try_from(info.ipi_ifindex).ok()
     });
+    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Ok(None);
+    }
     let length = message.bytes;
     let bytes = packet.get(..length).unwrap_or_default();
     Ok(match family {

@@ -10,6 +10,7 @@
 //! | --- | --- | --- |
 //! | [`open`], [`Kernel::open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`; `MRT6_*` | `sysctl` of what must be on, `MRT_INIT`, `MRT6_INIT`; OpenBSD: `SO_RTABLE`; FreeBSD: `MRT_ASSERT`, `MRT6_PIM` |
 //! | [`Kernel::add_vif`] | `MRT_ADD_VIF` by index, `MRT6_ADD_MIF`; `RTM_NEWRULE` for a table | `MRT_ADD_VIF` by address, `MRT6_ADD_MIF` |
+//! | [`Kernel::add_register`] | `MRT_ADD_VIF` with `VIFF_REGISTER`, `MRT6_ADD_MIF` with `MIFF_REGISTER`; `RTM_GETLINK` dump; `RTM_NEWRULE` for a table | none |
 //! | [`Kernel::delete_vif`] | `MRT_DEL_VIF`, `MRT6_DEL_MIF`; `RTM_DELRULE` | `MRT_DEL_VIF`, `MRT6_DEL_MIF` |
 //! | [`Kernel::set_route`] | `MRT_ADD_MFC`, `MRT6_ADD_MFC` | the same; OpenBSD: `MRT_DEL_MFC` first when the incoming interface changes |
 //! | [`Kernel::delete_route`] | `MRT_DEL_MFC`, `MRT6_DEL_MFC` | the same |
@@ -81,6 +82,13 @@ pub trait Kernel: Send {
     /// number. A second call for the same interface, and one interface too many, are refused.
     fn add_vif(&mut self, family: Af, interface: &Interface) -> Result<u16, Error>;
 
+    /// Makes the vif that a PIM router sends its registers by: of what a route sends out there,
+    /// [`receive`](Self::receive) gives whole packets; what the kernel takes out of the registers
+    /// that it receives comes in there. Returns the index of the interface that stands for it in
+    /// routes and for [`delete_vif`](Self::delete_vif). One in a family, Linux only. RFC 7761,
+    /// section 4.4.
+    fn add_register(&mut self, family: Af) -> Result<u32, Error>;
+
     /// Remembers how an interface is now; what is no vif is no error. Systems that make vifs by
     /// address need the new one to restore a vif that the kernel has lost.
     fn update_interface(&mut self, interface: &Interface);
@@ -130,6 +138,11 @@ pub const MAX_ROUTES: usize = 1 << 20;
 pub enum FromKernel {
     /// The kernel asks about a packet.
     Upcall(Upcall),
+    /// A packet that a route sends out by the vif of [`Kernel::add_register`].
+    Register {
+        /// The packet from its IP header on.
+        bytes: Vec<u8>,
+    },
     /// A whole IGMP packet that reaches no other socket: to a routable group, without the Router
     /// Alert option. Linux only.
     Igmp {

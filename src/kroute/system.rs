@@ -50,6 +50,11 @@ pub enum Received {
         /// Its destination.
         group: IpAddr,
     },
+    /// A packet that goes out by the vif for registers.
+    Register {
+        /// The packet from its IP header on.
+        bytes: Vec<u8>,
+    },
     /// An IGMP packet.
     Igmp {
         /// Index of the interface that it arrived on.
@@ -69,6 +74,13 @@ pub trait System: Send {
 
     /// Makes the interface the vif with this number.
     fn add_vif(&mut self, family: Af, vif: u16, interface: &Interface) -> io::Result<()>;
+
+    /// Makes the vif with this number the one for registers; returns the interface that stands for
+    /// it. `Unsupported` where there is no such thing, or the kernel lacks it.
+    fn add_register(&mut self, family: Af, vif: u16) -> io::Result<Interface> {
+        let _ = (family, vif);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Deletes the vif; one that the kernel has lost is no error.
     fn delete_vif(&mut self, family: Af, vif: u16, ifindex: u32) -> io::Result<()>;

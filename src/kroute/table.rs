@@ -1,6 +1,7 @@
 //! What every system has in common: vif numbers, the memory of what is installed, and mending.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -27,11 +28,14 @@ struct Rows {
     routes: Shadow,
     /// Installed routes that the kernel asked about, so it has lost them: the next set is made.
     stale: HashSet<RouteKey>,
+    /// The vif for registers.
+    register: Option<u16>,
 }
 
 impl Rows {
     fn new(family: Af) -> Self {
-        Self { vifs: Vec::new(), routes: Shadow::new(family), stale: HashSet::new() }
+        let (vifs, stale) = (Vec::new(), HashSet::new());
+        Self { vifs, routes: Shadow::new(family), stale, register: None }
     }
 
     fn number(&self, ifindex: u32) -> Option<u16> {
@@ -41,6 +45,20 @@ impl Rows {
 
     fn ifindex(&self, vif: u16) -> Option<u32> {
         self.vifs.get(usize::from(vif))?.as_ref().map(|i| i.ifindex)
+    }
+
+    /// The lowest number that is free, for an interface of this name.
+    fn free(&mut self, family: Af, max: u8, name: &str) -> Result<u16, Error> {
+        self.vifs.resize(usize::from(max), None);
+        let mut free = (0u16..).zip(&self.vifs).filter(|(_, vif)| vif.is_none());
+        let number = free.next().map(|(number, _)| number);
+        number.ok_or_else(|| Error::TooManyVifs { family, interface: name.to_owned(), max })
+    }
+
+    fn put(&mut self, number: u16, interface: Option<Interface>) {
+        if let Some(slot) = self.vifs.get_mut(usize::from(number)) {
+            *slot = interface;
+        }
     }
 
     fn vif(&self, family: Af, ifindex: u32) -> Result<u16, Error> {
@@ -158,6 +176,10 @@ impl<S: System> Table<S> {
             if system.has_vif(family, number).map_err(Error::system("read a vif"))? {
                 continue;
             }
+            if rows.register == Some(number) {
+                drift.vifs_lost.push(interface.ifindex);
+                continue;
+            }
             match system.add_vif(family, number, interface) {
                 Ok(()) => drift.vifs_restored.push(interface.ifindex),
                 Err(_) => drift.vifs_lost.push(interface.ifindex),
@@ -260,14 +282,30 @@ impl<S: System> Kernel for Table<S> {
         if vif_by_address && !interface.addresses.iter().any(|a| a.address.is_ipv4()) {
             return Err(Error::NoAddress { family, interface: name() });
         }
-        rows.vifs.resize(usize::from(max_vifs), None);
-        let free = (0u16..).zip(rows.vifs.iter_mut()).find(|(_, vif)| vif.is_none());
-        let Some((number, slot)) = free else {
-            return Err(Error::TooManyVifs { family, interface: name(), max: max_vifs });
-        };
+        let number = rows.free(family, max_vifs, &interface.name)?;
         system.add_vif(family, number, interface).map_err(Error::system("add a vif"))?;
-        *slot = Some(interface.clone());
+        rows.put(number, Some(interface.clone()));
         Ok(number)
+    }
+
+    fn add_register(&mut self, family: Af) -> Result<u32, Error> {
+        const NAME: &str = "the vif for registers";
+        let max = self.system.capabilities(family).max_vifs;
+        let (system, rows) = self.parts(family);
+        if rows.register.is_some() {
+            return Err(Error::VifExists { family, interface: NAME.to_owned() });
+        }
+        let number = rows.free(family, max, NAME)?;
+        let interface = system.add_register(family, number).map_err(|e| {
+            if e.kind() == io::ErrorKind::Unsupported {
+                return Error::Unsupported { family, option: "PIM registers (CONFIG_IP_PIMSM_V2)" };
+            }
+            Error::System { call: "add the vif for registers", source: e }
+        })?;
+        let ifindex = interface.ifindex;
+        rows.register = Some(number);
+        rows.put(number, Some(interface));
+        Ok(ifindex)
     }
 
     fn update_interface(&mut self, interface: &Interface) {
@@ -289,9 +327,8 @@ impl<S: System> Kernel for Table<S> {
         }
         let (system, rows) = self.parts(family);
         system.delete_vif(family, number, ifindex).map_err(Error::system("delete a vif"))?;
-        if let Some(slot) = rows.vifs.get_mut(usize::from(number)) {
-            *slot = None;
-        }
+        rows.put(number, None);
+        rows.register = rows.register.filter(|register| *register != number);
         Ok(())
     }
 
@@ -369,6 +406,7 @@ impl<S: System> Kernel for Table<S> {
                 .map_err(Error::system("receive from the multicast routing socket"))?;
             match received {
                 None => return Ok(()),
+                Some(Received::Register { bytes }) => out.push(FromKernel::Register { bytes }),
                 Some(Received::Igmp { ifindex, bytes }) => {
                     out.push(FromKernel::Igmp { ifindex, bytes });
                 }

@@ -40,6 +40,11 @@ pub fn decode_ipv4(bytes: &[u8], width: VifWidth) -> Ipv4Message {
     if protocol != 0 {
         return Ipv4Message::Igmp;
     }
+    if kind == WHOLE_PACKET {
+        let whole = |(_, packet): (_, &[u8])| Received::Register { bytes: packet.to_vec() };
+        let received = bytes.split_first_chunk::<20>().map(whole);
+        return received.map_or(Ipv4Message::Other, Ipv4Message::Upcall);
+    }
     let Some(kind) = upcall_kind(kind) else { return Ipv4Message::Other };
     let vif = match width {
         VifWidth::Low => u16::from(low),
@@ -55,9 +60,12 @@ pub fn decode_ipv4(bytes: &[u8], width: VifWidth) -> Ipv4Message {
 pub fn decode_ipv6(bytes: &[u8]) -> Option<Received> {
     let (&[zero, kind, m0, m1, ..], rest) = bytes.split_first_chunk::<8>()?;
     let (source, rest) = rest.split_first_chunk::<16>()?;
-    let group = rest.first_chunk::<16>()?;
+    let (group, packet) = rest.split_first_chunk::<16>()?;
     if zero != 0 {
         return None;
+    }
+    if kind == WHOLE_PACKET {
+        return Some(Received::Register { bytes: packet.to_vec() });
     }
     Some(Received::Upcall {
         kind: upcall_kind(kind)?,
@@ -67,7 +75,10 @@ pub fn decode_ipv6(bytes: &[u8]) -> Option<Received> {
     })
 }
 
-/// `IGMPMSG_NOCACHE`, `IGMPMSG_WRONGVIF` and their namesakes of IPv6; the others are for PIM.
+/// `IGMPMSG_WHOLEPKT`, `MRT6MSG_WHOLEPKT`: the packet follows, from its IP header on.
+const WHOLE_PACKET: u8 = 3;
+
+/// `IGMPMSG_NOCACHE`, `IGMPMSG_WRONGVIF` and their namesakes of IPv6.
 fn upcall_kind(kind: u8) -> Option<UpcallKind> {
     match kind {
         1 => Some(UpcallKind::NoCache),
@@ -89,6 +100,7 @@ pub(super) const ABI: &[Fact] = &[
     ("offsetof(struct igmpmsg, im_dst)", 16),
     ("IGMPMSG_NOCACHE", 1),
     ("IGMPMSG_WRONGVIF", 2),
+    ("IGMPMSG_WHOLEPKT", WHOLE_PACKET as i64),
     ("sizeof(struct mrt6msg)", 40),
     ("offsetof(struct mrt6msg, im6_mbz)", 0),
     ("offsetof(struct mrt6msg, im6_msgtype)", 1),
@@ -98,6 +110,7 @@ pub(super) const ABI: &[Fact] = &[
     ("offsetof(struct mrt6msg, im6_dst)", 24),
     ("MRT6MSG_NOCACHE", 1),
     ("MRT6MSG_WRONGMIF", 2),
+    ("MRT6MSG_WHOLEPKT", WHOLE_PACKET as i64),
 ];
 
 #[cfg(test)]
@@ -176,7 +189,8 @@ mod tests {
     #[test]
     fn ipv4_other_kinds() {
         for (octet, value, want) in [
-            (8, 3, Ipv4Message::Other), // IGMPMSG_WHOLEPKT
+            // IGMPMSG_WHOLEPKT, and the eight octets of a packet
+            (8, 3, Ipv4Message::Upcall(Received::Register { bytes: vec![0; 8] })),
             (8, 4, Ipv4Message::Other), // IGMPMSG_WRVIFWHOLE
             (8, 0, Ipv4Message::Other),
             (9, 2, Ipv4Message::Igmp), // IPPROTO_IGMP
@@ -205,7 +219,8 @@ mod tests {
         assert_eq!(decode_ipv6(&bytes), Some(want));
         assert_eq!(decode_ipv6(&bytes[..39]), None);
         bytes[1] = 3; // MRT6MSG_WHOLEPKT
-        assert_eq!(decode_ipv6(&bytes), None);
+        let whole = Received::Register { bytes: vec![0x60, 0] };
+        assert_eq!(decode_ipv6(&[&bytes[..], &[0x60, 0]].concat()), Some(whole));
         bytes[..2].copy_from_slice(&[130, 1]); // an MLD query
         assert_eq!(decode_ipv6(&bytes), None);
     }

@@ -279,6 +279,8 @@ impl Parent {
             }
             self.tell(&match message {
                 FromKernel::Upcall(upcall) => Notice::Upcall(upcall),
+                // There is no vif for registers here.
+                FromKernel::Register { .. } => continue,
                 FromKernel::Igmp { ifindex, bytes } => {
                     Notice::Igmp(Packet { ifindex, envelope: Envelope::Ip4, bytes })
                 }

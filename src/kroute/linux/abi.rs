@@ -28,7 +28,9 @@ constants! { NUMBERS:
     /// The same in both families.
     pub(super) MAXVIFS: u8 = 32;
     MAXMIFS: u8 = MAXVIFS;
+    VIFF_REGISTER: u8 = 4;
     VIFF_USE_IFINDEX: u8 = 8;
+    MIFF_REGISTER: u8 = 1;
     pub(in crate::kroute) SIOCGETVIFCNT: c_ulong = 0x89e0;
     pub(in crate::kroute) SIOCGETSGCNT: c_ulong = 0x89e1;
     pub(in crate::kroute) SIOCGETMIFCNT_IN6: c_ulong = SIOCGETVIFCNT;
@@ -99,6 +101,10 @@ impl Vifctl {
         let (flags, threshold) = (VIFF_USE_IFINDEX, 1);
         Self { vifi, flags, threshold, rate_limit: 0, ifindex, remote: [0; 4] }
     }
+
+    pub(super) const fn register(vifi: u16) -> Self {
+        Self { flags: VIFF_REGISTER, ..Self::new(vifi, 0) }
+    }
 }
 
 #[repr(C)]
@@ -141,6 +147,10 @@ pub(super) struct Mif6ctl {
 impl Mif6ctl {
     pub(super) const fn new(mifi: u16, pifi: u16) -> Self {
         Self { mifi, flags: 0, threshold: 1, pifi, pad: 0, rate_limit: 0 }
+    }
+
+    pub(super) const fn register(mifi: u16) -> Self {
+        Self { flags: MIFF_REGISTER, ..Self::new(mifi, 0) }
     }
 }
 

@@ -13,6 +13,9 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!(width == VifWidth::LowHigh || vif < 256);
                 assert_eq!(decode_ipv4(&bytes[..20], width), decode_ipv4(bytes, width));
             }
+            Ipv4Message::Upcall(Received::Register { bytes: packet }) => {
+                assert!(bytes[9] == 0 && bytes[20..] == packet);
+            }
             Ipv4Message::Upcall(Received::Igmp { .. }) => panic!("no upcall is an IGMP packet"),
             Ipv4Message::Igmp => assert!(bytes.len() >= 20 && bytes[9] != 0),
             Ipv4Message::Other => {}
@@ -22,6 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
         Some(Received::Upcall { source, group, .. }) => {
             assert!(source.is_ipv6() && group.is_ipv6() && bytes[0] == 0);
             assert_eq!(decode_ipv6(&bytes[..40]), decode_ipv6(bytes));
+        }
+        Some(Received::Register { bytes: packet }) => {
+            assert!(bytes[0] == 0 && bytes[40..] == packet);
         }
         Some(Received::Igmp { .. }) => panic!("no upcall is an IGMP packet"),
         None => {}
