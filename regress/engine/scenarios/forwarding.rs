@@ -8,7 +8,7 @@ use mcast_proxy::wire::RecordType::{Allow, IsEx, IsIn, ToEx, ToIn};
 use mcast_proxy::wire::{Address, Af};
 
 use super::{NOWHERE, network, plain, sources};
-use crate::router::{Cannot, DOWN, DOWN2, Net, Router, UP, UP2, holds};
+use crate::router::{Cannot, DOWN, DOWN2, Net, Router, UP, UP2, holds, interface};
 
 scenarios! {
     data_from_upstream_goes_to_the_members
@@ -39,6 +39,7 @@ scenarios! {
     each_group_has_one_upstream
     the_next_upstream_takes_over_and_gives_back
     the_next_upstream_is_joined_before_the_old_one_is_left
+    who_cannot_query_forwards
 }
 
 fn data_from_upstream_goes_to_the_members<F: Net>(system: Behaviour) {
@@ -472,4 +473,17 @@ fn the_next_upstream_is_joined_before_the_old_one_is_left<F: Net>(system: Behavi
     router.reload("interface up0 { upstream; source any }\ninterface down0 { downstream }\n");
     assert_eq!(reports(&mut router), [UP, UP2]);
     assert_eq!(router.said::<F>(UP2), ["TO_IN(G)"]);
+}
+
+/// Where there is no address to query from, nobody else is told to forward either; RFC 9777, section
+/// 5.1.14: a global address is none.
+fn who_cannot_query_forwards<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    let mut bare = interface(DOWN);
+    let global: std::net::IpAddr = F::sender(DOWN, 1).into();
+    bare.addresses.retain(|a| F::AF == Af::Ip6 && a.address == global);
+    router.comes(bare);
+    assert!(!router.link::<F>("down0").querier);
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN]);
 }

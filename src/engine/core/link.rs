@@ -40,8 +40,8 @@ pub struct Link<F: Family> {
     pub settings: Arc<Settings>,
     /// Its vif.
     pub vif: Vif,
-    /// Whether we are the elected querier (downstream).
-    pub is_querier: bool,
+    /// Whether another router is the elected querier (downstream).
+    pub yields: bool,
 }
 
 impl<F: Family> Link<F> {
@@ -64,8 +64,7 @@ impl<F: Family> Link<F> {
     /// Whether data that goes to members here is ours to forward: we are the querier, or would be
     /// if we had an address to query from, or the settings lift the rule. RFC 4605, section 4.2.
     pub fn is_forwarder(&self) -> bool {
-        self.is_querier
-            || self.addresses.is_empty()
+        !self.yields
             || self.settings.forward_non_querier
             || self.settings.querier == crate::config::model::QuerierMode::Never
     }

@@ -119,7 +119,7 @@ impl<F: Family> Proxy<F> {
             peers: Vec::new(),
             settings: Arc::clone(&settings),
             vif: Vif::None,
-            is_querier: false,
+            yields: false,
         });
         let Some(slot) = made else {
             out.push(Action::Log(format!("{}: too many interfaces; left out", interface.name)));
@@ -264,9 +264,8 @@ impl<F: Family> Proxy<F> {
         } else {
             port.querier.stop();
         }
-        let yields = link.is_querier && !port.querier.is_querier();
-        link.is_querier = port.querier.is_querier();
-        if yields {
+        link.yields = port.querier.other.is_some();
+        if !port.querier.is_querier() {
             self.groups.stop_queries(slot);
         }
         let endpoint = link

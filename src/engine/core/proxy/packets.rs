@@ -185,8 +185,8 @@ impl<F: Family> Proxy<F> {
             return Err(Discard::SourceSubnet);
         }
         let heard = port.querier.on_query(now, link.source_address(), source, query);
-        let lost = link.is_querier && !port.querier.is_querier();
-        link.is_querier = port.querier.is_querier();
+        let yields = port.querier.other.is_some();
+        let lost = !std::mem::replace(&mut link.yields, yields) && yields;
         if lost {
             self.groups.stop_queries(slot);
         }

@@ -105,10 +105,10 @@ impl<F: Family> Proxy<F> {
                 Vif::Requested | Vif::Ready(_) => None,
             },
             version,
-            querier: link.is_querier,
+            querier: port.querier.is_querier(),
             querier_address: match other {
                 Some(other) => Some(other.address.into()),
-                None => link.source_address().filter(|_| link.is_querier).map(Into::into),
+                None => link.source_address().filter(|_| port.querier.is_querier()).map(Into::into),
             },
             groups: u64::from(self.groups.on_link(link.slot)),
             querier_version: other.map(|o| o.version),

@@ -136,8 +136,7 @@ impl<F: Family> Proxy<F> {
             return;
         }
         let (response, took_over) = port.querier.on_time(now);
-        let gained = !link.is_querier && port.querier.is_querier();
-        link.is_querier |= gained;
+        link.yields = port.querier.other.is_some();
         if let (Some(response), Some(source)) = (response, link.source_address()) {
             let version = port.querier.version(now);
             let spec = QuerySpec::<F> {
@@ -153,10 +152,11 @@ impl<F: Family> Proxy<F> {
             send(query(&to, &spec), Kind::query(version), port, out);
         }
         if took_over {
-            let who = if gained { "querier is this router" } else { "no querier is heard" };
+            let who = match port.querier.is_querier() {
+                true => "querier is this router",
+                false => "no querier is heard",
+            };
             self.tell_querier(now, slot, who.to_owned(), out);
-        }
-        if gained {
             let world = World { links: &self.links, members: &self.groups };
             self.mrt.on_link_changed(now, slot, world);
         }

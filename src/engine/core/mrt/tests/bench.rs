@@ -187,7 +187,7 @@ impl<F: Family> Bench<F> {
             peers: Vec::new(),
             settings: Arc::new(settings),
             vif: Vif::Ready(vif),
-            is_querier: true,
+            yields: false,
         });
         let slot = slot.unwrap();
         self.mrt.on_link_changed(self.now, slot, world!(self));

@@ -117,7 +117,7 @@ fn only_the_querier_forwards_to_members() {
     fn check<F: Family>(kernel: Behaviour) {
         let mut bench = Bench::<F>::new(kernel);
         bench.join("d1", G, &[]);
-        bench.change("d1", |l| l.is_querier = false);
+        bench.change("d1", |l| l.yields = true);
         assert_eq!(bench.packet("up", "10.0.0.9", G), "");
         assert_eq!(bench.packet("d1", "10.1.0.9", G), "up");
         bench.set("d1", |s| s.forward_non_querier = true);
@@ -186,7 +186,7 @@ fn a_drop_entry_tells_why() {
     bench.packet("up", "10.0.0.9", G);
     bench.join("d1", "239.1.1.2", &[]);
     bench.packet("up", "10.9.0.9", "239.1.1.2");
-    bench.change("d2", |l| l.is_querier = false);
+    bench.change("d2", |l| l.yields = true);
     bench.join("d2", "239.1.1.3", &[]);
     bench.packet("up", "10.0.0.9", "239.1.1.3");
     let world = super::bench::world!(bench);

@@ -133,7 +133,7 @@ impl<F: Family> Run<F> {
                 };
                 bench.state(LINKS[link].0, GROUPS[group], state);
             }
-            Op::Querier(link) => bench.change(LINKS[link].0, |l| l.is_querier = !l.is_querier),
+            Op::Querier(link) => bench.change(LINKS[link].0, |l| l.yields = !l.yields),
             Op::Up(link) => bench.change(LINKS[link].0, |l| l.up = !l.up),
             Op::Role(link, role) => bench.set(LINKS[link].0, |s| s.role = ROLES[role]),
             Op::AnySource(link) => {

@@ -93,7 +93,7 @@ fn what_depends_on_the_source_or_the_interface_forbids_it() {
             |b| b.set("d1", |s| s.rules.push(rule::<F>(false, "239.0.0.0/8", Some("10.9.9.9/32")))),
             |b| b.set("up", |s| s.rules.push(rule::<F>(false, "239.0.0.0/8", Some("10.9.9.9/32")))),
             |b| b.configure(&[mroute::<F>("from up source 10.9.9.0/24 group 239.1.1.0/24 to d3")]),
-            |b| b.change("d1", |l| l.is_querier = false),
+            |b| b.change("d1", |l| l.yields = true),
             |b| b.change("up", |l| l.up = false),
         ];
         for (at, step) in steps.iter().enumerate() {
