@@ -225,7 +225,8 @@ impl Format {
         let network = IpNet::new(address, length).ok()?;
         // The broadcast address is in the network; a peer's is what the network is on the link.
         let peer = self.sockaddr(message, header, RTAX_BRD).and_then(|a| self.ip(a));
-        let peer = peer.filter(|p| !p.is_unspecified() && !network.contains(p));
+        let other = |p: &IpAddr| p.is_ipv4() == address.is_ipv4() && !network.contains(p);
+        let peer = peer.filter(|p| !p.is_unspecified() && other(p));
         let network = peer.map_or(Some(network), |p| IpNet::new(p, length).ok())?;
         let address = InterfaceAddress { address, network };
         Some(if present {
