@@ -297,6 +297,15 @@ fn upstream_goes_and_comes() {
     });
 }
 
+/// More events than netlink's queue holds.
+fn flood(host: &Host) {
+    let lines = "for n in $(seq 4000); do echo address add 10.99.0.1/32 dev lo; \
+                 echo address del 10.99.0.1/32 dev lo; done";
+    let shell = ["-c", &format!("({lines}) | ip -batch -")];
+    let done = host.run(|| Command::new("sh").args(shell).status());
+    assert!(done.expect("sh").success());
+}
+
 /// More happens than netlink's queue holds while the parent does not read it: everything is read
 /// anew, and what is wanted comes about.
 #[test]
@@ -308,11 +317,7 @@ fn lost_events_are_made_up_for() {
         wait_up(&daemon, "down2");
         daemon.signal(Signal::SIGSTOP);
         network.router.delete("down2");
-        let flood = "for n in $(seq 4000); do echo address add 10.99.0.1/32 dev lo; \
-                     echo address del 10.99.0.1/32 dev lo; done";
-        let shell = ["-c", &format!("({flood}) | ip -batch -")];
-        let done = network.router.run(|| Command::new("sh").args(shell).status());
-        assert!(done.expect("sh").success());
+        flood(&network.router);
         network.link(2, "down2", &network.receivers[1]);
         daemon.signal(Signal::SIGCONT);
         let index = u64::from(network.router.index("down2"));
@@ -323,6 +328,31 @@ fn lost_events_are_made_up_for() {
         let mut receivers = join(&daemon, &network.receivers[1], "down2");
         wait_data(&network, &mut receivers);
         wait_data(&network, &mut kept);
+    });
+}
+
+/// All that is lost tells that an interface was made anew, and it has the old one's index: the table
+/// is looked at, and it is a router's again.
+#[test]
+fn interface_is_made_anew_unseen() {
+    live(|| {
+        let network = Network::new();
+        let daemon = Daemon::start(&network.router, &configuration(""));
+        wait_up(&daemon, "down2");
+        daemon.signal(Signal::SIGSTOP);
+        let index = network.router.index("down2");
+        network.router.delete("down2");
+        flood(&network.router);
+        let peer = Host::new();
+        network.router.cable_with_index("down2", index, &peer, "eth0");
+        network.router.address("down2", "10.0.2.1/24");
+        network.router.settle("down2");
+        peer.address("eth0", "10.0.2.2/24");
+        assert_eq!(network.router.index("down2"), index);
+        daemon.signal(Signal::SIGCONT);
+        daemon.order(&["reload"]);
+        let mut receivers = join(&daemon, &peer, "down2");
+        wait_data(&network, &mut receivers);
     });
 }
 

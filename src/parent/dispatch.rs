@@ -8,7 +8,9 @@ use super::Parent;
 use super::validate::{Gravity, Refusal};
 use crate::config::Change;
 use crate::imsg::{Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
-use crate::kroute::{FromKernel, Interface, InterfaceChange, Route, RouteKey, Upcall, UpcallKind};
+use crate::kroute::{
+    FromKernel, Interface, InterfaceChange, Memberships, Route, RouteKey, Upcall, UpcallKind,
+};
 use crate::sys::time::{Millis, Tick};
 use crate::wire::Af;
 
@@ -176,10 +178,7 @@ impl Parent {
             }
         }
         for (ifindex, group) in self.joined.difference(&wanted) {
-            // Fails when the interface is gone, and the membership with it.
-            if let Err(e) = self.memberships.leave(*ifindex, *group, None) {
-                debug!("leave {group}: {e}");
-            }
+            leave(&mut self.memberships, *ifindex, *group);
         }
         for (ifindex, group) in wanted.difference(&self.joined) {
             if let Err(e) = self.memberships.join(*ifindex, *group, None) {
@@ -187,6 +186,16 @@ impl Parent {
             }
         }
         self.joined = wanted;
+    }
+
+    /// Leaves what was joined on the interface, so that it is joined anew.
+    pub(super) fn leave_control_groups(&mut self, ifindex: u32) {
+        self.joined.retain(|(of, group)| {
+            if *of == ifindex {
+                leave(&mut self.memberships, *of, *group);
+            }
+            *of != ifindex
+        });
     }
 
     fn set_route(&mut self, route: &Route, now: Tick) -> Result<(), Refusal> {
@@ -331,6 +340,13 @@ impl Parent {
         }
         self.join_control_groups();
         self.unsettle(now);
+    }
+}
+
+fn leave(memberships: &mut Memberships, ifindex: u32, group: IpAddr) {
+    // Fails when the interface is gone, and the membership with it.
+    if let Err(e) = memberships.leave(ifindex, group, None) {
+        debug!("leave {group}: {e}");
     }
 }
 

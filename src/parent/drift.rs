@@ -86,11 +86,14 @@ impl Parent {
                 debug!("{family}: the kernel's table differed: {drift:?}");
             }
             self.drifts.take(family, &drift);
+            // Another device may have the index by now, which has joined nothing.
+            drift.vifs_restored.iter().for_each(|ifindex| self.leave_control_groups(*ifindex));
             for key in drift.failed {
                 let reason = "the kernel lost it and does not take it back".to_owned();
                 self.tell(&Notice::RouteFailed { key, reason });
             }
         }
+        self.join_control_groups();
         match self.drifts.notice() {
             Some(notice) if before.as_ref() != Some(&notice) => self.tell(&notice),
             Some(_) | None => {}

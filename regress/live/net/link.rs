@@ -49,26 +49,32 @@ fn indexed(name: &str) -> LinkMessage {
 }
 
 impl Host {
-    fn create(&self, name: &str, kind: InfoKind, data: InfoData) {
-        let mut link = named(name);
+    fn create(&self, mut link: LinkMessage, kind: InfoKind, data: InfoData) {
         let info = vec![LinkInfo::Kind(kind), LinkInfo::Data(data)];
         link.attributes.push(LinkAttribute::LinkInfo(info));
         self.run(|| request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL))
-            .unwrap_or_else(|e| panic!("link {name}: {e}"));
+            .unwrap_or_else(|e| panic!("a new link: {e}"));
     }
 
     /// Lays a cable from `name` here to `peer_name` at `peer`, both ends up.
     pub fn cable(&self, name: &str, peer: &Self, peer_name: &str) {
+        self.cable_with_index(name, 0, peer, peer_name);
+    }
+
+    /// [`Host::cable`] with an index for this end; 0 for any.
+    pub fn cable_with_index(&self, name: &str, index: u32, peer: &Self, peer_name: &str) {
+        let mut link = named(name);
+        link.header.index = index;
         let mut other = named(peer_name);
         other.attributes.push(LinkAttribute::NetNsFd(peer.net.as_raw_fd()));
-        self.create(name, InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(other)));
+        self.create(link, InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(other)));
         self.up(name);
         peer.up(peer_name);
     }
 
     /// Makes a bridge that is up.
     pub fn bridge(&self, name: &str, options: Vec<InfoBridge>) {
-        self.create(name, InfoKind::Bridge, InfoData::Bridge(options));
+        self.create(named(name), InfoKind::Bridge, InfoData::Bridge(options));
         self.up(name);
     }
 
@@ -81,7 +87,7 @@ impl Host {
             InfoVxlan::Gpe,
             InfoVxlan::Port(super::tunnel::PORT),
         ];
-        self.create(name, InfoKind::Vxlan, InfoData::Vxlan(options));
+        self.create(named(name), InfoKind::Vxlan, InfoData::Vxlan(options));
         self.up(name);
     }
 
