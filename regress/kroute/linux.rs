@@ -671,6 +671,30 @@ fn memberships_spread_over_sockets() {
     });
 }
 
+/// Names as long as names can be, which leave no space in columns that are narrower.
+#[test]
+fn long_names_are_read_whole() {
+    live(|| {
+        const NAME: &str = "fifteen-letters";
+        let (host, peer) = (Host::new(), Host::new());
+        host.cable(NAME, &peer, "eth0");
+        let interface = interface(&host, NAME);
+        let mut memberships = host.run(Memberships::new);
+        let mut kernel = host.run(|| open(&BOTH)).unwrap();
+        for (group, member, prefix) in [("239.7.7.7", "igmp", "ip"), ("ff15::7", "igmp6", "ip6")] {
+            let group = ip(group);
+            host.run(|| memberships.join(interface.ifindex, group, None)).unwrap();
+            kernel.add_vif(Af::of(group), &interface).unwrap();
+            let text = host.proc_net(member);
+            let members = if group.is_ipv4() { procfs::igmp(&text) } else { procfs::igmp6(&text) };
+            let found = members.into_iter().find(|m| m.group == group).unwrap();
+            assert_eq!((found.interface.as_str(), found.ifindex), (NAME, interface.ifindex));
+            let vifs = procfs::vifs(&host.proc_net(&format!("{prefix}_mr_vif")));
+            assert_eq!(vifs[0].interface, NAME);
+        }
+    });
+}
+
 /// The unresolved flows of a burst are all told: the receive buffer holds them.
 #[test]
 fn burst_of_flows_is_told_whole() {

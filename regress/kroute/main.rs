@@ -2,6 +2,7 @@
 //! each system's.
 
 #[cfg(target_os = "linux")]
+mod document;
 mod examples;
 #[cfg(target_os = "linux")]
 mod linux;

@@ -8,20 +8,24 @@
 //!
 //! | function | Linux | OpenBSD, FreeBSD |
 //! | --- | --- | --- |
-//! | [`open`], [`Kernel::open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`; `MRT6_*` | `sysctl` of what must be on, `MRT_INIT`, `MRT6_INIT`; OpenBSD: `SO_RTABLE`; FreeBSD: `MRT_ASSERT`, `MRT6_PIM` |
-//! | [`Kernel::add_vif`] | `MRT_ADD_VIF` by index, `MRT6_ADD_MIF`; `RTM_NEWRULE` for a table | `MRT_ADD_VIF` by address, `MRT6_ADD_MIF` |
-//! | [`Kernel::add_register`] | `MRT_ADD_VIF` with `VIFF_REGISTER`, `MRT6_ADD_MIF` with `MIFF_REGISTER`; `RTM_GETLINK` dump; `RTM_NEWRULE` for a table | none |
-//! | [`Kernel::delete_vif`] | `MRT_DEL_VIF`, `MRT6_DEL_MIF`; `RTM_DELRULE` | `MRT_DEL_VIF`, `MRT6_DEL_MIF` |
+//! | [`open`], [`Kernel::open`] | `MRT_TABLE`, `MRT_INIT`, `MRT_PIM` or `MRT_ASSERT`, `SO_ATTACH_FILTER`, `IP_MULTICAST_ALL`, `IP_PKTINFO`; `MRT6_INIT` and the others of `MRT6_*`, `ICMP6_FILTER`; `SO_RCVBUFFORCE` or `SO_RCVBUF`; a socket of `NETLINK_ROUTE` | `sysctl` of what must be on, `MRT_INIT`, `MRT6_INIT`, `SO_RCVBUF`; OpenBSD: `SO_RTABLE`; FreeBSD: `MRT_ASSERT`, `MRT6_PIM` |
+//! | [`Kernel::add_vif`] | `MRT_ADD_VIF` by index, `MRT6_ADD_MIF`; `RTM_GETRULE` dump, `RTM_NEWRULE` for a table | `MRT_ADD_VIF` by address, `MRT6_ADD_MIF` |
+//! | [`Kernel::add_register`] | `MRT_ADD_VIF` with `VIFF_REGISTER`, `MRT6_ADD_MIF` with `MIFF_REGISTER`; `RTM_GETLINK` dump; the same for a table | none |
+//! | [`Kernel::delete_vif`] | `MRT_DEL_VIF`, `MRT6_DEL_MIF`; `RTM_DELRULE`; as for its routes | `MRT_DEL_VIF`, `MRT6_DEL_MIF`; as for its routes |
 //! | [`Kernel::set_route`] | `MRT_ADD_MFC`, `MRT6_ADD_MFC` | the same; OpenBSD: `MRT_DEL_MFC` first when the incoming interface changes |
 //! | [`Kernel::delete_route`] | `MRT_DEL_MFC`, `MRT6_DEL_MFC` | the same |
-//! | [`Kernel::counters`] | `RTM_GETROUTE` dump of family 128 or 129, else `SIOCGETSGCNT` | `SIOCGETSGCNT`, `SIOCGETSGCNT_IN6` |
-//! | [`Kernel::reconcile`] | the same dump, `SIOCGETVIFCNT` | the same ioctls, `SIOCGETVIFCNT` |
+//! | [`Kernel::counters`] | `RTM_GETROUTE` dump of family 128 or 129, else `SIOCGETSGCNT`, `SIOCGETSGCNT_IN6` | `SIOCGETSGCNT`, `SIOCGETSGCNT_IN6` |
+//! | [`Kernel::reconcile`] | the same, `SIOCGETVIFCNT`, `SIOCGETMIFCNT_IN6`; for a table `RTM_GETLINK`, `RTM_GETRULE` dumps; what mends | the same ioctls, `SIOCGETVIFCNT`, `SIOCGETMIFCNT_IN6`; what mends |
 //! | [`Kernel::receive`] | `recvmsg` | `recvmsg` |
-//! | [`Kernel::update_interface`], [`Kernel::routes`], [`Kernel::route_count`], [`Kernel::has_route`], [`Kernel::capabilities`] | none | none |
+//! | [`Kernel::update_interface`], [`Kernel::routes`], [`Kernel::route_count`], [`Kernel::has_route`], [`Kernel::capabilities`], [`Kernel::descriptor`] | none | none |
 //! | [`monitor`], [`Monitor::snapshot`] | `RTM_GETLINK`, `RTM_GETADDR` dumps | `sysctl` `NET_RT_IFLIST`, `SIOCGIFAFLAG_IN6` |
-//! | [`Monitor::receive`] | netlink groups of links and addresses | `PF_ROUTE`, `SIOCGIFAFLAG_IN6` |
-//! | [`Memberships`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP`, any source only |
+//! | [`Monitor::receive`] | `recv` from the netlink groups of links and addresses; the dumps after a loss | `PF_ROUTE`, `SIOCGIFAFLAG_IN6` |
+//! | [`Monitor::descriptor`], [`Monitor::look_again`] | none | none |
+//! | [`Memberships::join`] | `MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP` | the same; OpenBSD: `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP`, any source only |
+//! | [`Memberships::leave`] | `MCAST_LEAVE_GROUP`, `MCAST_LEAVE_SOURCE_GROUP`, `close` | the same; OpenBSD: `IP_DROP_MEMBERSHIP`, `IPV6_LEAVE_GROUP` |
+//! | [`Memberships::new`], [`Memberships::in_table`], [`Memberships::len`], [`Memberships::is_empty`] | none | none |
 //! | [`enter_table`] | none | OpenBSD: `SO_RTABLE` |
+//! | all that open something, when dropped | `close`; `RTM_DELRULE` | `close` |
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod abi;

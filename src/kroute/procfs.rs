@@ -113,7 +113,10 @@ pub fn igmp(text: &str) -> Vec<MemberLine> {
                 members.push(MemberLine { ifindex, interface, group, users });
             }
         } else {
-            device = f.next().zip(f.word().map(str::to_owned));
+            let ifindex = f.next();
+            // `%-10s:`, which leaves no space behind a longer name; none has a colon.
+            let name = f.word().map(|word| word.trim_end_matches(':').to_owned());
+            device = ifindex.zip(name.filter(|name| !name.is_empty()));
         }
     }
     members
