@@ -72,6 +72,30 @@ fn addresses_change() {
     });
 }
 
+/// A link without any IPv6 address forwards to those who ask for it: nobody else can.
+#[test]
+fn members_of_a_link_without_ipv6_addresses() {
+    live(|| {
+        let network = Network::new();
+        let [host, _] = &network.receivers;
+        let daemon = Daemon::start(&network.router, &configuration("source any"));
+        let known = || row(&daemon, "down1")["addresses"].as_array().cloned().unwrap_or_default();
+        for address in wait_for("both IPv6 addresses", || {
+            let all = known().into_iter().filter_map(|a| a.as_str().map(str::to_owned));
+            let all: Vec<String> = all.filter(|a| a.contains(':')).collect();
+            (all.len() == 2).then_some(all)
+        }) {
+            let (address, _) = address.split_once('/').unwrap_or((&address, ""));
+            network.router.remove_address("down1", &format!("{address}/64"));
+        }
+        wait_for("they are gone", || {
+            (!known().iter().any(|a| a.to_string().contains(':'))).then_some(())
+        });
+        let mut receivers = join(&daemon, host, "down1");
+        wait_data(&network, &mut receivers);
+    });
+}
+
 /// IPv6 is switched off on one side of the router and on the other, or has too small an MTU, and is
 /// on again: IPv4 goes on meanwhile, and then both as before. A membership that is left is heard.
 #[test]

@@ -159,28 +159,23 @@ impl Parent {
     /// Joins what routers listen to on each vif, and leaves it where there is none any more: a
     /// membership of any socket of the host makes the engine's raw sockets hear the group. Where IPv6
     /// goes from an interface (RFC 8200, section 5: 1280 octets at least), so do its memberships,
-    /// unsaid; so they are left without an address, and made anew with one.
+    /// unsaid; so they are made anew when its first address comes.
     pub(super) fn join_control_groups(&mut self) {
         let mut wanted = std::collections::BTreeSet::new();
         for family in Af::ALL {
             for ifindex in self.world.vifs(family).keys() {
-                let interface = self.world.interfaces.get(ifindex);
-                let speaks = |i: &&Interface| {
-                    family == Af::Ip4 || i.addresses.iter().any(|a| a.address.is_ipv6())
-                };
-                let interface = interface.filter(speaks);
-                let Some(settings) = interface.and_then(|i| self.world.settings(i)) else {
-                    continue;
-                };
+                let Some(interface) = self.world.interfaces.get(ifindex) else { continue };
+                let Some(settings) = self.world.settings(interface) else { continue };
+                let speaks = interface.addresses.iter().any(|a| Af::of(a.address) == family);
                 let groups = control_groups(family);
                 let mrdisc = groups.len().saturating_sub(usize::from(!settings.mrdisc));
-                wanted.extend(groups.into_iter().take(mrdisc).map(|g| (*ifindex, g)));
+                wanted.extend(groups.into_iter().take(mrdisc).map(|g| (*ifindex, g, speaks)));
             }
         }
-        for (ifindex, group) in self.joined.difference(&wanted) {
+        for (ifindex, group, _) in self.joined.difference(&wanted) {
             leave(&mut self.memberships, *ifindex, *group);
         }
-        for (ifindex, group) in wanted.difference(&self.joined) {
+        for (ifindex, group, _) in wanted.difference(&self.joined) {
             if let Err(e) = self.memberships.join(*ifindex, *group, None) {
                 warn!("cannot join {group} on interface {ifindex}: {e}");
             }
@@ -190,7 +185,7 @@ impl Parent {
 
     /// Leaves what was joined on the interface, so that it is joined anew.
     pub(super) fn leave_control_groups(&mut self, ifindex: u32) {
-        self.joined.retain(|(of, group)| {
+        self.joined.retain(|(of, group, _)| {
             if *of == ifindex {
                 leave(&mut self.memberships, *of, *group);
             }

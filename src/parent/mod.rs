@@ -113,8 +113,8 @@ pub struct Parent {
     clock: Clock,
     world: World,
     memberships: Memberships,
-    /// Control groups that are joined, by interface.
-    joined: BTreeSet<(u32, IpAddr)>,
+    /// Control groups that are joined, by interface, and whether that had an address of the family.
+    joined: BTreeSet<(u32, IpAddr, bool)>,
     verbose: bool,
     /// What was added and removed at run time, as far as it is not undone.
     changes: Vec<Change>,
