@@ -1,8 +1,8 @@
 //! Where data goes: RFC 4605, section 4.2, with boundaries, rules and several upstreams.
 
 use mcast_proxy::imsg::Notice;
-use mcast_proxy::kroute::InterfaceChange;
 use mcast_proxy::kroute::fake::Behaviour;
+use mcast_proxy::kroute::{Interface, InterfaceChange};
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::RecordType::{Allow, IsEx, IsIn, ToEx, ToIn};
 use mcast_proxy::wire::{Address, Af};
@@ -40,6 +40,7 @@ scenarios! {
     the_next_upstream_takes_over_and_gives_back
     the_next_upstream_is_joined_before_the_old_one_is_left
     who_cannot_query_forwards
+    an_address_that_goes_ends_no_other_s_role
 }
 
 fn data_from_upstream_goes_to_the_members<F: Net>(system: Behaviour) {
@@ -475,15 +476,39 @@ fn the_next_upstream_is_joined_before_the_old_one_is_left<F: Net>(system: Behavi
     assert_eq!(router.said::<F>(UP2), ["TO_IN(G)"]);
 }
 
+/// [`DOWN`] without an address to query from.
+fn bare<F: Net>() -> Interface {
+    let global: std::net::IpAddr = F::sender(DOWN, 1).into();
+    let mut bare = interface(DOWN);
+    bare.addresses.retain(|a| F::AF == Af::Ip6 && a.address == global);
+    bare
+}
+
 /// Where there is no address to query from, nobody else is told to forward either; RFC 9777, section
 /// 5.1.14: a global address is none.
 fn who_cannot_query_forwards<F: Net>(system: Behaviour) {
     let mut router = Router::on(system, &plain::<F>());
     router.report::<F>(DOWN, 5, ToEx, &[]);
-    let mut bare = interface(DOWN);
-    let global: std::net::IpAddr = F::sender(DOWN, 1).into();
-    bare.addresses.retain(|a| F::AF == Af::Ip6 && a.address == global);
-    router.comes(bare);
+    router.comes(bare::<F>());
     assert!(!router.link::<F>("down0").querier);
     assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN]);
+}
+
+/// RFC 4605, section 4.2: the other querier forwards, and counts as heard for as long as ever.
+fn an_address_that_goes_ends_no_other_s_role<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN, 5, ToEx, &[]);
+    router.query::<F>(DOWN, 0, F::Addr::UNSPECIFIED);
+    router.comes(bare::<F>());
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), NOWHERE);
+    router.said::<F>(DOWN);
+    router.comes(interface(DOWN));
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), NOWHERE);
+    assert!(router.said::<F>(DOWN).is_empty());
+    router.comes(bare::<F>());
+    router.pass(Millis(125_000));
+    assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN], "it is silent");
+    assert!(router.said::<F>(DOWN).is_empty());
+    router.comes(interface(DOWN));
+    assert_eq!(router.said::<F>(DOWN), ["general"]);
 }

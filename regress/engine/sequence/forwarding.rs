@@ -93,8 +93,8 @@ impl Port {
     fn forwards_to_members(&self) -> bool {
         self.settings.role == Role::Downstream
             && (self.row.querier
-                // It would be if it had an address to query from.
-                || self.interface.addresses.is_empty()
+                // It would be if it could query.
+                || self.row.querier_address.is_none()
                 || self.settings.forward_non_querier
                 || self.settings.querier == QuerierMode::Never)
     }

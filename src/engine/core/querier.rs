@@ -98,12 +98,14 @@ impl<F: Family> Querier<F> {
         self.next = self.is_querier().then_some(now + delay);
     }
 
-    /// The link cannot carry queries any more.
-    pub fn stop(&mut self) {
-        (self.running, self.other, self.next) = (false, None, None);
-        self.older = [Tick(0); 2];
-        self.robustness = self.settings.robustness;
-        self.interval = self.settings.query_interval;
+    /// The link cannot carry our queries any more; while it is up others are heard as before.
+    pub fn stop(&mut self, up: bool) {
+        (self.running, self.next) = (false, None);
+        if !up {
+            (self.other, self.older) = (None, [Tick(0); 2]);
+            self.robustness = self.settings.robustness;
+            self.interval = self.settings.query_interval;
+        }
     }
 
     /// Whether we are the querier.

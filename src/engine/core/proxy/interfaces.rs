@@ -262,7 +262,7 @@ impl<F: Family> Proxy<F> {
             let delay = if many { Millis(self.chance.below(START_SPREAD)) } else { Millis(0) };
             port.querier.start(now, delay, self.restarted);
         } else {
-            port.querier.stop();
+            port.querier.stop(link.up);
         }
         link.yields = port.querier.other.is_some();
         if !port.querier.is_querier() {

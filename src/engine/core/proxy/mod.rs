@@ -227,7 +227,7 @@ impl<F: Family> Proxy<F> {
         self.leaving = true;
         for port in self.ports.iter_mut() {
             port.leave(now);
-            port.querier.stop();
+            port.querier.stop(false);
             self.groups.stop_queries(port.slot);
         }
     }
