@@ -4,6 +4,30 @@
 //! the interfaces, [`Memberships`] joins groups as a host, [`procfs`] reads what Linux shows of
 //! other programs. Everything is undone when the values are dropped.
 //!
+//! ```no_run
+//! use mcast_proxy::kroute::{Error, Options, Output, Route, RouteKey, monitor, open};
+//! use mcast_proxy::wire::Af;
+//!
+//! # fn main() -> Result<(), Error> {
+//! let options = Options { table: 0, families: [true, false] };
+//! let mut kernel = open(&options)?;
+//! let mut indices = Vec::new();
+//! for interface in monitor(&options)?.snapshot()?.iter().filter(|i| !i.loopback) {
+//!     kernel.add_vif(Af::Ip4, interface)?;
+//!     indices.push(interface.ifindex);
+//! }
+//! if let [incoming, outgoing, ..] = indices[..] {
+//!     kernel.set_route(&Route {
+//!         key: RouteKey { source: None, group: [239, 1, 2, 3].into() },
+//!         incoming,
+//!         outgoing: vec![Output { ifindex: outgoing, threshold: 1 }],
+//!     })?;
+//! }
+//! // It forwards until `kernel` is dropped.
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What makes which kernel call:
 //!
 //! | function | Linux | OpenBSD, FreeBSD |
