@@ -419,6 +419,35 @@ mroute from \"up*\" group ff2e:9::9 to \"down+\"
     });
 }
 
+/// A pattern for all interfaces leaves the loopback out, which is taken by its name.
+#[test]
+fn loopback_is_taken_by_its_name_only() {
+    live(|| {
+        let network = Network::new();
+        let text = "ipv6 yes\nuser nobody\ninterface \"*\" { }
+mroute from \"*\" group 225.1.2.3 to \"*\"\nmroute from \"*\" group ff2e::3 to \"*\"\n";
+        let daemon = Daemon::start(&network.router, text);
+        network.wait_vifs(&["up0", "down1", "down2"]);
+        let names = || {
+            let rows = daemon.rows("interfaces", |_| true);
+            rows.iter().map(|row| row["interface"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["up0", "down1", "down2"]);
+        for group in ["225.1.2.3", "ff2e::3"].map(ip) {
+            let mut sender = Sender::new(&network.source, "eth0", source(group, 2), group);
+            assert_eq!(network.forwarded(&mut sender, group, 4), [4, 4]);
+            let row = daemon.rows("routes", |row| row["group"] == group.to_string()).remove(0);
+            assert_eq!(row["packets"], 4, "{row}");
+        }
+        daemon.rewrite(&format!("{text}interface lo {{ }}\n"));
+        daemon.order(&["reload"]);
+        wait_for("the loopback is there", || names().contains(&"lo".into()).then_some(()));
+        daemon.rewrite(text);
+        daemon.order(&["reload"]);
+        wait_for("it is gone", || (!names().contains(&"lo".into())).then_some(()));
+    });
+}
+
 /// IPv4 packets leave with a TTL greater than the threshold only; a reload changes it.
 #[test]
 fn thresholds_of_outputs() {

@@ -11,6 +11,12 @@ use crate::sys::paths;
 pub const USAGE: &str = "usage: mcast-proxy [-dnVv] [-D macro=value] [-f file] [-I name] \
                          [-s socket] [-t table]";
 
+/// Octets of an identity at most.
+const MAX_IDENTITY: usize = 64;
+/// The highest table: Linux makes interface names of the number (`net/ipv4/ipmr.c`,
+/// `ip_mroute_setsockopt`); OpenBSD, `RT_TABLEID_MAX`.
+const MAX_TABLE: u32 = if cfg!(target_os = "linux") { 999_999_999 } else { 255 };
+
 /// What was asked for.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -75,8 +81,14 @@ fn definition(text: &str) -> Result<(String, String), String> {
 /// The stem of file names: no path, nothing hidden.
 fn identity(name: String) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(good) {
-        return Err(format!("-I {name}: want letters, digits, '-', '_' and '.'"));
+    if name.is_empty()
+        || name.len() > MAX_IDENTITY
+        || name.starts_with('.')
+        || !name.chars().all(good)
+    {
+        return Err(format!(
+            "-I {name}: want at most {MAX_IDENTITY} letters, digits, '-', '_' and '.'"
+        ));
     }
     Ok(name)
 }
@@ -85,7 +97,8 @@ fn table(text: &str) -> Result<u32, String> {
     if cfg!(target_os = "freebsd") {
         return Err("-t: FreeBSD has one multicast routing table; use vnet jails".to_owned());
     }
-    text.parse().map_err(|_| format!("-t {text}: want a number"))
+    let number = text.parse().ok().filter(|number| *number <= MAX_TABLE);
+    number.ok_or_else(|| format!("-t {text}: want a number from 0 to {MAX_TABLE}"))
 }
 
 #[cfg(test)]
@@ -118,6 +131,14 @@ mod tests {
         let said = parsed(&["-I", "lab"]).unwrap();
         assert_eq!(said.config_file(), PathBuf::from(format!("{}/lab.conf", paths::ETC)));
         assert_eq!(said.control_socket(), PathBuf::from("/var/run/lab.sock"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_table_is_one_that_the_kernel_takes() {
+        assert_eq!(parsed(&["-t", "999999999"]).unwrap().table, 999_999_999);
+        let why = parsed(&["-t", "1000000000"]).unwrap_err();
+        assert_eq!(why, "-t 1000000000: want a number from 0 to 999999999");
     }
 
     #[test]

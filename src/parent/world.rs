@@ -90,10 +90,17 @@ impl World {
         }
     }
 
+    /// Whether the configuration names it; a pattern does not mean the loopback, whose packets are
+    /// the host's own.
+    fn names(&self, interface: &Interface) -> bool {
+        let exactly = || self.config.names().iter().any(|name| name.0 == interface.name);
+        self.config.resolve(&interface.name).is_some() && (!interface.loopback || exactly())
+    }
+
     /// An interface that was renamed to one that nothing names is gone.
     fn present(&mut self, interface: Interface) -> Option<InterfaceChange> {
         let ifindex = interface.ifindex;
-        if self.config.resolve(&interface.name).is_none() {
+        if !self.names(&interface) {
             if Af::ALL.iter().any(|family| self.vifs(*family).contains_key(&ifindex)) {
                 self.left.insert(ifindex, interface);
             }
