@@ -18,6 +18,7 @@ scenarios! {
     a_static_group_is_part_of_the_sum
     members_of_another_querier_count
     a_report_of_many_groups_is_one_report
+    a_link_that_goes_is_one_report
     a_change_is_said_at_once_and_repeated
     each_difference_has_its_record
     a_general_query_is_answered_within_its_time
@@ -109,6 +110,19 @@ fn a_report_of_many_groups_is_one_report<F: Net>(system: Behaviour) {
     let messages = report.finish();
     assert_eq!(messages.len(), 1);
     messages.into_iter().for_each(|m| router.deliver::<F>(source, m));
+    let said = router.said_at::<F>(UP);
+    assert_eq!(said.iter().map(|(_, records)| records.len()).collect::<Vec<_>>(), [72]);
+}
+
+/// Hosts behind a link that goes do not leave one by one.
+fn a_link_that_goes_is_one_report<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    for n in 1..=72 {
+        router.record::<F>(DOWN, F::address(DOWN, 5), ToEx, F::group(n), &[]);
+    }
+    router.pass(Millis(20_000));
+    router.said::<F>(UP);
+    router.carrier(DOWN, false);
     let said = router.said_at::<F>(UP);
     assert_eq!(said.iter().map(|(_, records)| records.len()).collect::<Vec<_>>(), [72]);
 }
