@@ -71,8 +71,15 @@ impl<F: Family> Mrt<F> {
         let adopted: Vec<u32> =
             table.iter_from(0).filter(|(_, e)| e.adopted).map(|(handle, _)| handle).collect();
         let mut groups: Vec<F::Addr> = adopted.iter().map(|h| table.get(*h).group).collect();
-        for handle in adopted {
-            self.routes.table.get_mut(handle).adopted = false;
+        let beside = |h: &u32| {
+            let star = table.shared(table.get(*h).group).filter(|star| star != h);
+            star.is_some_and(|star| table.get(star).adopted)
+        };
+        let pinned: Vec<bool> = adopted.iter().map(beside).collect();
+        for (handle, pinned) in adopted.into_iter().zip(pinned) {
+            let entry = self.routes.table.get_mut(handle);
+            // The engine before had a flow beside (*,G) for a reason only.
+            (entry.adopted, entry.pinned) = (false, pinned);
             let entry = self.routes.table.get(handle);
             let view = View::new(&self.statics, world, entry.group);
             let wanted = || view.decide(Sources::One(entry.source), entry.incoming).outputs;

@@ -203,3 +203,23 @@ fn a_new_engine_keeps_it_until_members_had_time_to_answer() {
     }
     on!([Behaviour::Linux], check);
 }
+
+/// Copies arrive where they are not accepted: the flow keeps its own, over an engine's death as well.
+#[test]
+fn a_flow_with_copies_elsewhere_has_its_own_beside_it() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = open::<F>(kernel);
+        bench.join("d1", G, &[]);
+        bench.packet("d2", S, G);
+        bench.packet("up", S, G);
+        assert_eq!(bench.packet("up", S, G), "d1");
+        bench.restart();
+        bench.join("d1", G, &[]);
+        bench.mrt.settle(bench.now, world!(bench));
+        bench.turn();
+        assert_eq!(bench.packet("d2", S, G), "");
+        assert_eq!(bench.packet("up", S, G), "d1");
+        assert_eq!((stars(&bench), bench.mrt.len()), (1, 2));
+    }
+    on!([Behaviour::Linux], check);
+}
