@@ -55,9 +55,12 @@ impl<F: Family> Mrt<F> {
 
     /// Asks for counters as soon as [`LOST_AFTER`] has passed since the last time.
     pub(super) fn read_soon(&mut self, now: Tick) {
-        let soon = now.max(self.asked + LOST_AFTER);
-        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+        self.read_by(now.max(self.asked + LOST_AFTER));
         self.on_time(now);
+    }
+
+    fn read_by(&mut self, soon: Tick) {
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
     /// Starts the readings when the first route that idles comes.
@@ -130,7 +133,7 @@ impl<F: Family> Mrt<F> {
         } else if strayed && routes.by_group() {
             routes.lose(handle);
         } else if routes.judge_rival(now, handle, &view, count.packets) {
-            self.read_soon(now);
+            self.read_by(now + LOST_AFTER);
         }
     }
 

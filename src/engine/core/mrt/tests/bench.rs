@@ -101,6 +101,7 @@ pub(super) struct Bench<F: Family> {
     pub(super) events: Vec<MrtEvent>,
     behaviour: Behaviour,
     next_index: u32,
+    late: u32,
 }
 
 macro_rules! world {
@@ -125,6 +126,7 @@ impl<F: Family> Bench<F> {
             events: Vec::new(),
             behaviour,
             next_index: 11,
+            late: 0,
         };
         bench.mrt.configure(bench.now, Limits::default(), &[], world!(bench));
         bench
@@ -327,6 +329,9 @@ impl<F: Family> Bench<F> {
                 self.kernel.delete_route(key).unwrap();
             }
             Order::ReadCounters(family) => {
+                // Every other answer comes a moment later.
+                self.late = 1 - self.late;
+                self.now += Millis(self.late);
                 let counts = self.kernel.counters(*family).unwrap();
                 self.mrt.on_counters(self.now, &counts, true, world!(self));
             }

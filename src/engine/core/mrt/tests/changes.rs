@@ -135,6 +135,25 @@ fn follow_waits_until_the_flow_was_silent_and_holds_down() {
     on!(BY_SOURCE, check);
 }
 
+/// Three seconds, whenever the counts of then and now arrive.
+#[test]
+fn follow_waits_no_longer_than_it_has_to() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        for name in ["d2", "d3"] {
+            bench.set(name, any_source);
+            bench.set(name, |s| s.wrongvif = WrongVif::Follow);
+        }
+        bench.join("d1", G, &["10.0.0.1"]);
+        bench.pass(10);
+        bench.packet("d3", "10.9.0.9", G);
+        bench.packet("d2", "10.9.0.9", G);
+        bench.pass(4);
+        assert_eq!(bench.only(), "d2: up d1");
+    }
+    on!(BY_SOURCE, check);
+}
+
 /// Otherwise a host could stop any flow by sending with its source address first.
 #[test]
 fn an_arrival_that_is_refused_does_not_pin_the_flow() {
