@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::sockopt::{IpMulticastTtl, Ipv6MulticastHops, RcvBuf, ReuseAddr};
+use nix::sys::socket::sockopt::{
+    IpMulticastTtl, Ipv6MulticastHops, RcvBuf, RcvBufForce, ReuseAddr,
+};
 use nix::sys::socket::{
     AddressFamily, SetSockOpt, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket,
 };
@@ -19,7 +21,7 @@ use super::{Host, any};
 /// The port that every flow goes to.
 pub const PORT: u16 = 5000;
 
-/// Receive buffer of a receiver; room for several thousand datagrams.
+/// Receive buffer of a receiver; room for several thousand datagrams, where the system grants it.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// `struct ip_mreqn`, ip(7).
@@ -97,7 +99,10 @@ impl Receiver {
         let index = host.index(interface);
         let socket = host.run(|| udp(any(group), PORT)).expect("a receiver's socket");
         socket.set_nonblocking(true).expect("non-blocking");
-        setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER).expect("a receive buffer");
+        // A user namespace gets what net.core.rmem_max allows: some hundred.
+        setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER)
+            .or_else(|_| setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER))
+            .expect("a receive buffer");
         set(&socket, group, (Ip4Only, Ip6Only), &0);
         Self { socket, interface: index, group, got: Vec::new() }
     }
