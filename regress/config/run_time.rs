@@ -83,6 +83,12 @@ fn outgoing_interfaces_are_added_to_a_route_and_taken_out() {
     route.to.clear();
     now.remove(&Statement::Mroute(route)).unwrap();
     assert_eq!(now.mroutes.len(), 1);
+
+    let twice = "mroute from up group 225.0.0.0/24 to a b\n";
+    let mut now = config(&format!("{twice}{}", twice.replace("a b", "b a")));
+    now.remove(&mroute("mroute from up group 225.0.0.0/24 to a")).unwrap();
+    now.remove(&mroute("mroute from up group 225.0.0.0/24 to b")).unwrap();
+    assert_eq!(now.mroutes, []);
 }
 
 #[test]

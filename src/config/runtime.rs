@@ -65,17 +65,18 @@ impl Config {
     }
 
     fn remove_mroute(&mut self, route: &Mroute) -> Result<Mroute, String> {
-        let n = self.find_mroute(route).ok_or("there is no such static route")?;
+        let found = self.find_mroute(route).ok_or("there is no such static route")?;
         let mut gone = route.clone();
-        if let Some(found) = self.mroutes.get_mut(n) {
-            if gone.to.is_empty() {
-                gone.to.clone_from(&found.to);
-            }
-            found.to.retain(|name| !gone.to.contains(name));
-            if found.to.is_empty() {
-                self.mroutes.remove(n);
-            }
+        if gone.to.is_empty() {
+            gone.to.clone_from(&found.to);
         }
+        // The file may say it twice.
+        self.mroutes.retain_mut(|other| {
+            if same_flows(other, route) {
+                other.to.retain(|name| !gone.to.contains(name));
+            }
+            !other.to.is_empty()
+        });
         Ok(gone)
     }
 
@@ -210,9 +211,9 @@ impl Config {
     }
 
     /// The static route that the statement is, or is a part of.
-    fn find_mroute(&self, route: &Mroute) -> Option<usize> {
+    fn find_mroute(&self, route: &Mroute) -> Option<&Mroute> {
         self.mroutes
             .iter()
-            .position(|r| same_flows(r, route) && route.to.iter().all(|name| r.to.contains(name)))
+            .find(|r| same_flows(r, route) && route.to.iter().all(|name| r.to.contains(name)))
     }
 }
