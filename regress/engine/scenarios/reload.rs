@@ -12,6 +12,7 @@ scenarios! {
     what_is_not_admitted_any_more_ends
     a_link_of_an_older_version_loses_its_source_specific_groups
     an_upstream_that_is_one_no_more_is_left_like_any_other
+    an_upstream_that_is_one_again_is_left_no_further
 }
 
 /// What a rule or a boundary is against is not kept for the time that its members, which are not
@@ -54,5 +55,23 @@ fn an_upstream_that_is_one_no_more_is_left_like_any_other<F: Net>(system: Behavi
         let mut said = router.said::<F>(UP);
         said.retain(|s| s != "general");
         assert_eq!(said, ["TO_IN(G)", "TO_IN(G)"], "{role}");
+    }
+}
+
+/// The leaves that were still to be repeated would undo the joins that follow them.
+fn an_upstream_that_is_one_again_is_left_no_further<F: Net>(system: Behaviour) {
+    for role in ["disabled", "downstream", "threshold 1"] {
+        let mut router = Router::on(system, &plain::<F>());
+        router.report::<F>(DOWN2, 5, ToEx, &[]);
+        router.pass(Millis(5000));
+        router.said::<F>(UP);
+        router
+            .reload(&format!("interface up0 {{\n{role}\n}}\ninterface down1 {{\ndownstream\n}}\n"));
+        router.reload(&plain::<F>());
+        router.pass(Millis(3000));
+        let mut said = router.said::<F>(UP);
+        said.retain(|s| s != "general");
+        assert_eq!(said, ["TO_IN(G)", "TO_EX(G)", "TO_EX(G)"], "{role}");
+        assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN2]);
     }
 }
