@@ -270,3 +270,42 @@ fn family_of_another_program_stays_off() {
         assert!(other.order(&["show", "status"]).contains("ipv6"));
     });
 }
+
+/// What is an upstream no more is left with all copies, by an engine that is there still.
+#[test]
+fn an_upstream_no_more_is_left() {
+    live(|| {
+        let (network, text) = (Network::new(), configuration(""));
+        let daemon = Daemon::start(&network.router, &text);
+        let block = "interface up0 {\n    upstream\n    \n}";
+        assert!(text.contains(block));
+        let without = ["", "interface up0 { disabled }", "interface up0 { downstream }"];
+        for (n, instead) in (1..).zip(without) {
+            let groups = [format!("239.1.2.{n}"), format!("ff15::1:2:{n}")];
+            let [four, six] = groups.each_ref().map(|group| ip(group));
+            let _receivers =
+                [four, six].map(|group| Receiver::join(&network.receivers[0], "eth0", group));
+            for group in &groups {
+                wait_for("the group is asked for", || {
+                    daemon.rows("upstream", |row| row["group"] == group.as_str()).pop()
+                });
+            }
+            let mut upstream = Capture::new(&network.source, "eth0");
+            daemon.rewrite(&text.replace(block, instead));
+            daemon.order(&["reload"]);
+            wait_for("two leaves of each group", || {
+                let leaves = |group| upstream.seen().iter().filter(|s| s.leaves(group)).count();
+                ([four, six].map(leaves) == [2, 2]).then_some(())
+            });
+            let vif = instead.contains("downstream");
+            for table in ["ip_mr_vif", "ip6_mr_vif"] {
+                wait_for("only links have vifs", || {
+                    (network.router.proc_net(table).contains("up0") == vif).then_some(())
+                });
+            }
+            daemon.rewrite(&text);
+            daemon.order(&["reload"]);
+        }
+        assert_eq!(daemon.show("status")["engine-restarts"], 0);
+    });
+}
