@@ -38,6 +38,7 @@ scenarios! {
     an_older_querier_does_not_end_source_specific_groups
     members_can_answer_the_last_of_many_queries
     only_the_first_query_of_a_new_engine_is_short
+    a_reload_asks_only_where_queries_differ
 }
 
 /// RFC 9776, sections 8.6 and 8.7: two queries a quarter of the interval apart, then the interval.
@@ -521,4 +522,18 @@ fn only_the_first_query_of_a_new_engine_is_short<F: Net>(system: Behaviour) {
     router.carrier(DOWN, false);
     router.carrier(DOWN, true);
     assert_eq!(response(&mut router), 10_000);
+}
+
+/// RFC 9776, section 6.6.2: a new querier asks, and one whose values are new; nobody is asked because
+/// of a rule or a static group.
+fn a_reload_asks_only_where_queries_differ<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.pass(Millis(40_000));
+    router.said::<F>(DOWN);
+    let same = format!("static-group {}\nmax-groups 7\nfast-leave yes", F::group(2));
+    router.reload(&network::<F>("", "", &same));
+    router.pass(Millis(60_000));
+    assert!(router.said::<F>(DOWN).is_empty());
+    router.reload(&network::<F>("", "", &format!("{same}\nrobustness 3")));
+    assert_eq!(router.said::<F>(DOWN), ["general"]);
 }

@@ -70,9 +70,16 @@ impl<F: Family> Querier<F> {
         }
     }
 
-    /// Takes over changed settings; a running one queries at once by them.
+    /// Takes over changed settings; a running one queries at once by them, if queries differ.
     pub fn configure(&mut self, now: Tick, settings: Arc<Settings>) {
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
+        let of = |s: &Settings| {
+            let times = (s.query_interval, s.query_response_interval, s.startup_query_interval);
+            (s.querier, s.version(F::AF), s.robustness, s.startup_query_count, times)
+        };
+        if of(&before) == of(&self.settings) {
+            return;
+        }
         if self.settings.querier != QuerierMode::Auto {
             self.other = None;
         }

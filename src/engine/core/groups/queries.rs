@@ -180,6 +180,9 @@ impl<F: Family> Groups<F> {
 
     /// Ends the series of a link that is no longer the querier.
     pub fn stop_queries(&mut self, slot: Slot) {
+        if self.on_link(slot) == 0 {
+            return;
+        }
         for member in 0..self.members.extent() {
             let record = &mut self.members[member];
             if let Some(extra) = record.extra.as_mut().filter(|_| record.slot == slot) {
