@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Output, Stdio};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::net::daemon::program;
@@ -107,6 +108,26 @@ fn commands_from_standard_input() {
         assert!(said.contains("line 1: unknown command 'nonsense'"), "{said}");
         assert!(said.contains("line 2: 224.0.0.5 is link-local: never forwarded"), "{said}");
         lab.check(ip("225.1.2.4"), 2, [false, true]);
+    });
+}
+
+/// While the parent hangs, which counts, the routes are told with the counts of before.
+#[test]
+fn routes_are_told_although_nobody_counts() {
+    live(|| {
+        let network = Network::new();
+        let lab = Lab::new(&network, "mroute from up0 group 225.1.2.3 to down1\n");
+        let group = ip("225.1.2.3");
+        lab.check(group, 2, [true, false]);
+        assert_eq!(lab.wait_state(group, "forwarding")["packets"], 4);
+        lab.daemon.signal(Signal::SIGSTOP);
+        Sender::new(&network.source, "eth0", source(group, 2), group).send(4);
+        wait_for("more is forwarded", || (network.carried(group, "down1").1 == 8).then_some(()));
+        assert_eq!(lab.wait_state(group, "forwarding")["packets"], 4);
+        lab.daemon.signal(Signal::SIGCONT);
+        wait_for("all are counted", || {
+            (lab.wait_state(group, "forwarding")["packets"] == 8).then_some(())
+        });
     });
 }
 

@@ -87,6 +87,8 @@ pub enum Action {
 const SHUTDOWN_TIME: Millis = Millis::from_secs(1);
 /// Control clients that wait for counts at most; one more gets those of the last reading.
 const MAX_WAITING: usize = 64;
+/// They wait no longer than this: a parent that hangs is not to keep them from what is known.
+const COUNT_PATIENCE: Millis = Millis::from_secs(2);
 
 /// The protocol of both families.
 #[derive(Debug)]
@@ -100,8 +102,8 @@ pub struct Core {
     begun: bool,
     members: bool,
     finish_by: Option<Tick>,
-    /// Control clients that wait for counts of routes, and of which families.
-    waiting: Vec<(u32, [bool; 2])>,
+    /// Control clients that wait for counts of routes, of which families, and until when.
+    waiting: Vec<(u32, [bool; 2], Tick)>,
 }
 
 impl Core {
@@ -146,6 +148,7 @@ impl Core {
         if self.next_deadline().is_some_and(|at| at <= now) {
             self.v4.on_time(now, &mut out);
             self.v6.on_time(now, &mut out);
+            self.told([true; 2], now, &mut out);
         }
         self.v4.finish(now, &mut out);
         self.v6.finish(now, &mut out);
@@ -167,6 +170,7 @@ impl Core {
             .into_iter()
             .chain(self.v6.next_deadline())
             .chain(self.finish_by)
+            .chain(self.waiting.first().map(|(.., until)| *until))
             .min()
     }
 
@@ -289,7 +293,7 @@ impl Core {
         if wanted == [false; 2] || self.waiting.len() >= MAX_WAITING {
             return out.push(Action::Counted { client });
         }
-        self.waiting.push((client, wanted));
+        self.waiting.push((client, wanted, now + COUNT_PATIENCE));
     }
 
     /// The routes of a family were counted.
@@ -305,14 +309,18 @@ impl Core {
             Af::Ip4 => self.v4.counters(now, entries, last),
             Af::Ip6 => self.v6.counters(now, entries, last),
         }
-        if !last {
-            return;
+        if last {
+            self.told(Af::ALL.map(|other| other != family), now, out);
         }
-        self.waiting.retain_mut(|(client, wanted)| {
-            if let Some(wanted) = wanted.get_mut(family.index()) {
-                *wanted = false;
+    }
+
+    /// Those who wait for counts of other families only, until later, go on waiting.
+    fn told(&mut self, others: [bool; 2], now: Tick, out: &mut Vec<Action>) {
+        self.waiting.retain_mut(|(client, wanted, until)| {
+            for (wanted, other) in wanted.iter_mut().zip(others) {
+                *wanted &= other;
             }
-            let waits = wanted.contains(&true);
+            let waits = wanted.contains(&true) && *until > now;
             out.extend((!waits).then_some(Action::Counted { client: *client }));
             waits
         });
