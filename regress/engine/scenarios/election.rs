@@ -320,6 +320,9 @@ fn querier_never_follows_whoever_queries<F: Net>(system: Behaviour) {
     assert_eq!(router.link::<F>("down0").querier_address, None);
     assert!(router.said::<F>(DOWN).is_empty());
     assert!(router.lines.iter().all(|l| !l.contains("this router")), "{:?}", router.lines);
+    general::<F>(&mut router, 99);
+    router.reload(&plain::<F>());
+    assert_eq!(router.said::<F>(DOWN), ["general"], "it takes part now, and is lower");
 }
 
 /// RFC 9776, sections 6.6.1 and 8.9: it queries as often as its robustness says, not as often as we

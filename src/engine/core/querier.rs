@@ -80,7 +80,7 @@ impl<F: Family> Querier<F> {
         if of(&before) == of(&self.settings) {
             return;
         }
-        if self.settings.querier != QuerierMode::Auto {
+        if before.querier != self.settings.querier {
             self.other = None;
         }
         if self.other.is_none() {
