@@ -89,7 +89,7 @@ kernels! {
 fn static_groups_keep_their_routes_over_the_death_of_an_engine() {
     for _ in 0..8 {
         // A packet arrives on st0, d1 has static groups, and two engines die.
-        let operations = [[22, 5, 2, 1], [50, 10, 0, 0], [59, 0, 0, 0], [59, 0, 0, 0]];
+        let operations = [[22, 5, 2, 1], [50, 10, 10, 10], [59, 0, 0, 0], [59, 0, 0, 0]];
         run(Behaviour::OpenBsd, operations.as_flattened());
     }
 }

@@ -170,9 +170,7 @@ impl Run {
                 self.follows.alike = false;
                 self.parent.change(*link, |l| l.addressed = !l.addressed);
             }
-            Op::Reload(point) => {
-                self.parent.reload(self.parent.points ^ 1 << point);
-            }
+            Op::Reload(mask) => self.parent.reload(self.parent.points ^ mask),
             Op::Statement { add, which } => {
                 for af in Af::ALL {
                     let statement = file::statement(af, *which);

@@ -23,7 +23,7 @@ pub(super) enum Op {
     Readdress(usize),
     /// An interface loses its addresses or has them again.
     Unaddress(usize),
-    /// The file differs in one point and is read again.
+    /// The file differs in these points, a mask, and is read again.
     Reload(u32),
     /// A statement of the control tool.
     Statement { add: bool, which: u8 },
@@ -100,7 +100,10 @@ pub(super) fn take(octets: &mut &[u8]) -> Option<Op> {
         46 | 47 => Op::Flap(link),
         48 => Op::Gone(link),
         49 => Op::Readdress(link),
-        50..=53 => Op::Reload(u32::from(*a) % super::file::POINTS),
+        50..=53 => {
+            let point = |n: &u8| 1 << (u32::from(*n) % super::file::POINTS);
+            Op::Reload([a, b, c].map(point).into_iter().fold(0, |mask, bit| mask ^ bit))
+        }
         54 | 55 => Op::Statement { add: a & 1 == 1, which: *b },
         56 => Op::Flush {
             group: (a & 1 == 1).then_some(group),
