@@ -78,15 +78,19 @@ pub(super) fn take(octets: &mut &[u8]) -> Option<Op> {
     let (link, group) = (pick(*a) % super::net::LINKS.len(), pick(*b) % 5);
     let down = 2 + pick(*a) % 3;
     let host = 10 + *a / 64 % 3;
+    // Much of what hosts say is of one group of one link, so that they meet, and packets too.
+    let meet = |when| if when { (2, 0) } else { (down, group) };
     Some(match code % CODES {
         0..=15 | 62 => {
             let said = Said::Record(KINDS[pick(*c) % KINDS.len()], *c / 16 % 8);
             let host = if code % CODES == 62 { NOBODY } else { host };
-            Op::Report { link: down, host, group, said }
+            let (link, group) = meet(*c >= 128);
+            Op::Report { link, host, group, said }
         }
         16..=18 => {
             let said = if c % 3 == 0 { Said::Leave } else { Said::Report };
-            Op::Report { link: down, host, group, said }
+            let (link, group) = meet(*c >= 192);
+            Op::Report { link, host, group, said }
         }
         19..=21 => Op::Query {
             link,
@@ -95,7 +99,10 @@ pub(super) fn take(octets: &mut &[u8]) -> Option<Op> {
             sources: *c / 16 % 8,
             suppress: c & 4 == 4,
         },
-        22..=37 => Op::Packet { link, sender: pick(*c), group },
+        22..=37 => {
+            let group = if *c >= 128 { 0 } else { group };
+            Op::Packet { link, sender: pick(*c), group }
+        }
         38..=45 => Op::Pass(TIMES[pick(*a) % TIMES.len()]),
         46 | 47 => Op::Flap(link),
         48 => Op::Gone(link),
