@@ -137,7 +137,7 @@ impl Look<'_> {
         if self.is_settled() {
             assert_eq!(outputs, expected, "{packets:?}: {route:?}");
         } else {
-            assert!(outputs.is_superset(&expected), "{packets:?}: {route:?}");
+            assert!(outputs.is_superset(&expected), "{packets:?}: {route:?}, not {expected:?}");
         }
     }
 
