@@ -22,6 +22,8 @@ impl Look<'_> {
             let row = rows.iter().find(of).expect("a row of the route");
             let source = row.source.as_deref().expect("a source").parse().expect("an address");
             self.check_route(view, route, Packets::Merged(source));
+            let before = self.parent.before.get(&group).filter(|_| !self.is_settled());
+            assert!(before.is_none_or(|before| *before == route.incoming), "moved: {route:?}");
             let seen = self.parent.seen.get(&group).filter(|seen| seen.0 == source);
             let Some(seen) = seen.and_then(|seen| view.port(seen.1)) else { continue };
             let from = self.incoming(view, group, source, seen);

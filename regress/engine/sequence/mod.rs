@@ -181,6 +181,7 @@ impl Run {
                 }
             }
             Op::Flush { group, sender } => {
+                self.parent.before.clear();
                 for af in Af::ALL {
                     let group = group.map(|n| net::group(af, n));
                     let source = sender.map(|n| net::sender(af, n));

@@ -72,6 +72,8 @@ pub(super) struct Parent {
     pub(super) asked_all: BTreeMap<(Af, u32), Tick>,
     /// The packet of each group that the kernel asked about last: its source, and where it came.
     pub(super) seen: BTreeMap<IpAddr, (IpAddr, u32)>,
+    /// Where the groups came from when the engine died, unless the kernel has asked since then.
+    pub(super) before: BTreeMap<IpAddr, u32>,
     /// Groups that packets of came where their route is not from.
     pub(super) strays: BTreeSet<IpAddr>,
     finished: bool,
@@ -102,6 +104,7 @@ impl Parent {
             heard: Heard::default(),
             asked_all: BTreeMap::new(),
             seen: BTreeMap::new(),
+            before: BTreeMap::new(),
             strays: BTreeSet::new(),
             finished: false,
         };
@@ -160,8 +163,9 @@ impl Parent {
         self.core = Core::new(self.now, &start(self.behaviour, &self.config, self.engines));
         self.heard = Heard::default();
         self.settles = Some(self.now + Millis(2500));
-        let links = (0..LINKS.len()).filter_map(|link| self.link_notice(link));
         let routes = Af::ALL.map(|af| self.kernel.routes(af)).concat();
+        self.before = routes.iter().map(|r| (r.key.group, r.incoming)).collect();
+        let links = (0..LINKS.len()).filter_map(|link| self.link_notice(link));
         let notices = links.chain(routes.into_iter().map(Notice::Installed)).chain([Notice::Begin]);
         self.take(notices.map(Input::Parent).collect());
     }
@@ -228,6 +232,7 @@ impl Parent {
             let FromKernel::Upcall(upcall) = said else { panic!("no packets of protocols") };
             let Upcall { source, group, ifindex, .. } = upcall;
             self.seen.insert(group, (source, ifindex));
+            self.before.remove(&group);
             asked.push(Input::Parent(Notice::Upcall(upcall)));
         }
         asked

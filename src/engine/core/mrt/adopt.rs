@@ -82,6 +82,12 @@ impl<F: Family> Mrt<F> {
             (entry.adopted, entry.pinned) = (false, pinned);
             let entry = self.routes.table.get(handle);
             let view = View::new(&self.statics, world, entry.group);
+            if self.routes.by_group() && entry.installed {
+                // The source was lost from elsewhere before.
+                let lost = view.parent(entry.source, entry.seen) != entry.incoming;
+                self.routes.table.get_mut(handle).lost |= lost;
+                continue;
+            }
             let wanted = || view.decide(Sources::One(entry.source), entry.incoming).outputs;
             if entry.kind == Kind::Learned && !entry.outputs.is_empty() && wanted().is_empty() {
                 self.routes.withdraw(handle, world.links, "nobody wants it any more");

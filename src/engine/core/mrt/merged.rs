@@ -70,7 +70,12 @@ impl<F: Family> Routes<F> {
             return self.withdraw(handle, links, "its incoming interface is gone");
         }
         let (source, seen) = (entry.source, entry.seen);
-        let parent = if entry.lost { seen } else { view.parent(source, seen) };
+        let parent = match entry.lost {
+            true => seen,
+            // An engine before us knew why.
+            false if entry.adopted && entry.installed => entry.incoming,
+            false => view.parent(source, seen),
+        };
         let decided = view.decide(Sources::Merged(source), parent).outputs;
         let outputs = decided | entry.kept(parent, links);
         if !outputs.is_empty() {

@@ -112,6 +112,28 @@ fn the_upstream_is_the_parent_until_the_source_is_elsewhere() {
     on!([Behaviour::OpenBsd], check);
 }
 
+/// A source that was followed elsewhere stays there over an engine's death.
+#[test]
+fn a_new_engine_takes_a_group_from_where_it_came() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.join("d1", G, &[]);
+        bench.packet("up", S, G);
+        for _ in 0..4 {
+            bench.packet("d2", "10.2.0.9", G);
+            bench.pass(15);
+        }
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up d1");
+        bench.restart();
+        bench.join("d1", G, &[]);
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up d1");
+        bench.mrt.settle(bench.now, world!(bench));
+        bench.turn();
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up d1");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
 #[test]
 fn a_deleted_interface_and_a_flush_take_the_entry_along() {
     fn check<F: Family>(kernel: Behaviour) {
