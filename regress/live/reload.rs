@@ -309,3 +309,29 @@ fn an_upstream_no_more_is_left() {
         assert_eq!(daemon.show("status")["engine-restarts"], 0);
     });
 }
+
+/// Its address goes before the last leave is said: the engine outlives that.
+#[test]
+fn an_upstream_no_more_loses_its_address() {
+    live(|| {
+        let (network, text) = (Network::new(), configuration(""));
+        let daemon = Daemon::start(&network.router, &text);
+        let group = ip("239.1.2.3");
+        let _receiver = Receiver::join(&network.receivers[0], "eth0", group);
+        for instead in ["", "interface up0 { disabled }"] {
+            wait_for("the group is asked for", || {
+                daemon.rows("upstream", |row| row["group"] == group.to_string()).pop()
+            });
+            daemon.rewrite(&text.replace("interface up0 {\n    upstream\n    \n}", instead));
+            daemon.order(&["reload"]);
+            network.router.remove_address("up0", "10.0.0.1/24");
+            wait_for("the vif is gone", || {
+                (!network.router.proc_net("ip_mr_vif").contains("up0")).then_some(())
+            });
+            network.router.address("up0", "10.0.0.1/24");
+            daemon.rewrite(&text);
+            daemon.order(&["reload"]);
+        }
+        assert_eq!(daemon.show("status")["engine-restarts"], 0, "{}", daemon.log());
+    });
+}

@@ -102,7 +102,8 @@ impl World {
         let ifindex = interface.ifindex;
         if !self.names(&interface) {
             if Af::ALL.iter().any(|family| self.vifs(*family).contains_key(&ifindex)) {
-                self.left.insert(ifindex, interface);
+                // As the engine knows it: it is told of no change.
+                self.left.entry(ifindex).or_insert(interface);
             }
             return self.change(InterfaceChange::Gone { ifindex });
         }

@@ -1,18 +1,20 @@
 //! A file that was changed and read again: what follows from it holds at once, whatever is in flight.
 
+use mcast_proxy::kroute::Interface;
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
 use mcast_proxy::wire::Address;
 use mcast_proxy::wire::RecordType::{Allow, ToEx};
 
 use super::{network, plain};
-use crate::router::{DOWN, DOWN2, Net, Router, UP};
+use crate::router::{DOWN, DOWN2, Net, Router, UP, interface};
 
 scenarios! {
     what_is_not_admitted_any_more_ends
     a_link_of_an_older_version_loses_its_source_specific_groups
     an_upstream_that_is_one_no_more_is_left_like_any_other
     an_upstream_that_is_one_again_is_left_no_further
+    what_is_left_is_left_from_the_address_that_it_has
 }
 
 /// What a rule or a boundary is against is not kept for the time that its members, which are not
@@ -74,4 +76,17 @@ fn an_upstream_that_is_one_again_is_left_no_further<F: Net>(system: Behaviour) {
         assert_eq!(said, ["TO_IN(G)", "TO_EX(G)", "TO_EX(G)"], "{role}");
         assert_eq!(router.flow::<F>(UP, F::SOURCE), [DOWN2]);
     }
+}
+
+/// The last leaves come from an address that is still there, or not at all.
+fn what_is_left_is_left_from_the_address_that_it_has<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    router.report::<F>(DOWN2, 5, ToEx, &[]);
+    router.pass(Millis(5000));
+    router.said::<F>(UP);
+    router.reload("interface up0 {\ndisabled\n}\ninterface down1 {\ndownstream\n}\n");
+    assert_eq!(router.said::<F>(UP), ["TO_IN(G)"]);
+    router.comes(Interface { addresses: Vec::new(), ..interface(UP) });
+    router.pass(Millis(3000));
+    assert!(router.said::<F>(UP).is_empty());
 }

@@ -265,6 +265,12 @@ impl<F: Family> Host<F> {
         }
     }
 
+    /// Where reports leave from.
+    #[must_use]
+    pub const fn endpoint(&self) -> Option<Endpoint<F>> {
+        self.endpoint
+    }
+
     /// What is subscribed to of the group.
     #[must_use]
     pub fn get(&self, group: F::Addr) -> Option<SubscriptionView<'_, F::Addr>> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Proxy;
 use crate::config::model::Config;
 use crate::engine::core::Action;
-use crate::engine::core::host::Host;
+use crate::engine::core::host::{Endpoint, Host};
 use crate::imsg::Order;
 use crate::kroute::Interface;
 use crate::sys::time::Tick;
@@ -43,18 +43,24 @@ impl<F: Family> Proxy<F> {
         }
     }
 
-    /// Those whose interface is deleted say no more. Of one that the configuration does not name it is
-    /// not told whether it is.
-    pub(super) fn silence_departed(
+    /// Those whose interface is deleted, or has their address no more, say no more. Of one that the
+    /// configuration does not name it is not told.
+    pub(super) fn follow_departed(
         &mut self,
         now: Tick,
         config: &Config,
         table: &BTreeMap<u32, Interface>,
     ) {
         for departed in &mut self.departed {
-            if !table.contains_key(&departed.ifindex) && config.resolve(&departed.name).is_some() {
-                departed.host.set_endpoint(now, None);
-            }
+            let now_is = match (departed.host.endpoint(), table.get(&departed.ifindex)) {
+                (Some(from), Some(interface)) => {
+                    let has = interface.addresses.iter().any(|a| a.address == from.source.into());
+                    has.then_some(Endpoint { mtu: interface.mtu, ..from })
+                }
+                (from, None) => from.filter(|_| config.resolve(&departed.name).is_none()),
+                (None, Some(_)) => None,
+            };
+            departed.host.set_endpoint(now, now_is);
         }
     }
 

@@ -65,7 +65,7 @@ impl<F: Family> Proxy<F> {
         for slot in gone {
             self.remove_link(now, slot, table, out);
         }
-        self.silence_departed(now, config, table);
+        self.follow_departed(now, config, table);
         for interface in table.values() {
             let Some(settings) = wanted(interface) else { continue };
             match self.link_by_index(interface.ifindex).map(|l| l.slot) {
