@@ -117,6 +117,33 @@ fn rules_follow_a_renamed_interface() {
     });
 }
 
+/// Two daemons with tables of their own name one interface, whose packets go to one table only: the
+/// daemon that gets none says so, once.
+#[test]
+fn shared_interface_is_told_of() {
+    live(|| {
+        let network = Network::new();
+        let text = |down: &str| {
+            format!("{FAST}interface up0 {{ upstream }}\ninterface {down} {{ downstream }}\n")
+        };
+        let start = |name: &str, table, down| {
+            Daemon::start_as(&network.router, name, &["-t", table], &text(down))
+        };
+        let ten = start("ten", "10", "down1");
+        wait_for("its rules", || {
+            (rules(&network.router, 10).iter().all(|names| names.len() == 2)).then_some(())
+        });
+        let twenty = start("twenty", "20", "down2");
+        let line = "what arrives on up0 goes to table 10 by a rule before ours";
+        wait_for("both families are told of", || {
+            (twenty.log().matches(line).count() == 2).then_some(())
+        });
+        twenty.settle();
+        assert_eq!(twenty.log().matches(line).count(), 2, "{}", twenty.log());
+        assert!(!ten.log().contains("by a rule before ours"), "{}", ten.log());
+    });
+}
+
 /// A rule that was there before is used, and stays at the end.
 #[test]
 fn rules_of_others_are_left() {

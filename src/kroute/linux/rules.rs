@@ -1,6 +1,6 @@
 //! The rules that send an interface's multicast to a table (`ip mrule`, `ip -6 mrule`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
@@ -28,11 +28,22 @@ pub(super) struct Rules {
     netlink: Netlink,
     /// The interface's name by family and index.
     added: BTreeMap<(Af, u32), String>,
+    /// Interfaces whose traffic a rule before ours sends to another table, which was told.
+    shadowed: BTreeSet<(Af, String)>,
+}
+
+/// What there is for an interface.
+#[derive(Default)]
+struct Found {
+    /// Who made the rule that sends its traffic to our table.
+    maker: Option<RouteProtocol>,
+    /// Where the first of its rules sends it.
+    first: Option<u32>,
 }
 
 impl Rules {
     pub(super) const fn new(table: u32, netlink: Netlink) -> Self {
-        Self { table, netlink, added: BTreeMap::new() }
+        Self { table, netlink, added: BTreeMap::new(), shadowed: BTreeSet::new() }
     }
 
     /// Makes sure that a rule sends the interface's traffic to the table. The default table needs
@@ -42,13 +53,16 @@ impl Rules {
         if self.table == default_table(family) {
             return Ok(false);
         }
-        let mut made = false;
-        match self.maker(family, name)? {
-            None => {
-                let body = self.body(family, name);
-                self.netlink.request(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &body)?;
-                made = true;
-            }
+        let mut found = self.look(family, name)?;
+        let made = found.maker.is_none();
+        if made {
+            let body = self.body(family, name);
+            self.netlink.request(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &body)?;
+            found.first = self.look(family, name)?.first;
+        }
+        self.tell_of_first(family, name, found.first);
+        match found.maker {
+            None => {}
             Some(MAKER) if self.added.iter().any(|((f, _), n)| *f == family && n == name) => {}
             Some(MAKER) => {
                 log::warn!("{family}: rule of {name} left by a daemon that did not end in order");
@@ -92,14 +106,33 @@ impl Rules {
         Ok(restored)
     }
 
-    /// Who made the rule that sends the interface's traffic to the table, where there is one.
-    fn maker(&mut self, family: Af, name: &str) -> io::Result<Option<RouteProtocol>> {
+    /// Tells once that the interface's traffic goes elsewhere.
+    fn tell_of_first(&mut self, family: Af, name: &str, first: Option<u32>) {
+        let key = (family, name.to_owned());
+        match first.filter(|table| *table != self.table) {
+            None => _ = self.shadowed.remove(&key),
+            Some(other) if self.shadowed.insert(key) => log::warn!(
+                "{family}: what arrives on {name} goes to table {other} by a rule before ours, and \
+                 nothing of it to table {}: see ip mrule",
+                self.table
+            ),
+            Some(_) => {}
+        }
+    }
+
+    /// The rules of the interface, which come in the order in which the kernel looks at them.
+    fn look(&mut self, family: Af, name: &str) -> io::Result<Found> {
         let mut request = [0; 12];
         let [first, ..] = &mut request;
         *first = routing_family(family);
-        let (mut found, table) = (None, self.table);
+        let (mut found, ours) = (Found::default(), self.table);
         self.netlink.dump(libc::RTM_GETRULE, &request, |_, body| {
-            found = found.take().or_else(|| sends(body, name, table));
+            if let Some((table, maker)) = sends(body, name) {
+                found.first.get_or_insert(table);
+                if table == ours {
+                    found.maker.get_or_insert(maker);
+                }
+            }
         })?;
         Ok(found)
     }
@@ -130,9 +163,9 @@ impl Drop for Rules {
     }
 }
 
-/// Who made a rule (`struct fib_rule_hdr` and attributes), if it sends what comes in by the interface
-/// to the table.
-fn sends(body: &[u8], name: &str, table: u32) -> Option<RouteProtocol> {
+/// The table of a rule (`struct fib_rule_hdr` and attributes) and who made it, if it sends what comes
+/// in by the interface there.
+fn sends(body: &[u8], name: &str) -> Option<(u32, RouteProtocol)> {
     let (&[_, _, _, _, short, _, _, action, ..], rest) = body.split_first_chunk::<12>()?;
     let (mut to, mut by, mut maker) = (u32::from(short), false, RouteProtocol::Unspec);
     for (kind, value) in attributes(rest) {
@@ -143,5 +176,5 @@ fn sends(body: &[u8], name: &str, table: u32) -> Option<RouteProtocol> {
             _ => {}
         }
     }
-    (action == FR_ACT_TO_TBL && by && to == table).then_some(maker)
+    (action == FR_ACT_TO_TBL && by).then_some((to, maker))
 }
