@@ -1,5 +1,6 @@
 //! A file that was changed and read again: what follows from it holds at once, whatever is in flight.
 
+use mcast_proxy::imsg::Notice;
 use mcast_proxy::kroute::Interface;
 use mcast_proxy::kroute::fake::Behaviour;
 use mcast_proxy::sys::time::Millis;
@@ -80,13 +81,18 @@ fn an_upstream_that_is_one_again_is_left_no_further<F: Net>(system: Behaviour) {
 
 /// The last leaves come from an address that is still there, or not at all.
 fn what_is_left_is_left_from_the_address_that_it_has<F: Net>(system: Behaviour) {
-    let mut router = Router::on(system, &plain::<F>());
-    router.report::<F>(DOWN2, 5, ToEx, &[]);
-    router.pass(Millis(5000));
-    router.said::<F>(UP);
-    router.reload("interface up0 {\ndisabled\n}\ninterface down1 {\ndownstream\n}\n");
-    assert_eq!(router.said::<F>(UP), ["TO_IN(G)"]);
-    router.comes(Interface { addresses: Vec::new(), ..interface(UP) });
-    router.pass(Millis(3000));
-    assert!(router.said::<F>(UP).is_empty());
+    let without = "interface up0 {\ndisabled\n}\ninterface down1 {\ndownstream\n}\n";
+    let ends: [fn(&mut Router, &str); 2] =
+        [|router, text| router.reload(text), |router, _| router.parent(Notice::Shutdown)];
+    for end in ends {
+        let mut router = Router::on(system, &plain::<F>());
+        router.report::<F>(DOWN2, 5, ToEx, &[]);
+        router.pass(Millis(5000));
+        router.said::<F>(UP);
+        end(&mut router, without);
+        assert_eq!(router.said::<F>(UP), ["TO_IN(G)"]);
+        router.comes(Interface { addresses: Vec::new(), ..interface(UP) });
+        router.pass(Millis(3000));
+        assert!(router.said::<F>(UP).is_empty());
+    }
 }

@@ -52,15 +52,19 @@ impl<F: Family> Proxy<F> {
         table: &BTreeMap<u32, Interface>,
     ) {
         for departed in &mut self.departed {
-            let now_is = match (departed.host.endpoint(), table.get(&departed.ifindex)) {
-                (Some(from), Some(interface)) => {
-                    let has = interface.addresses.iter().any(|a| a.address == from.source.into());
-                    has.then_some(Endpoint { mtu: interface.mtu, ..from })
-                }
-                (from, None) => from.filter(|_| config.resolve(&departed.name).is_none()),
-                (None, Some(_)) => None,
-            };
-            departed.host.set_endpoint(now, now_is);
+            let there = table.get(&departed.ifindex);
+            if there.is_some() || config.resolve(&departed.name).is_some() {
+                follow(now, &mut departed.host, there);
+            }
+        }
+    }
+
+    /// The same of all links, while the daemon ends.
+    pub(super) fn follow_leaving(&mut self, now: Tick, table: &BTreeMap<u32, Interface>) {
+        for port in self.ports.iter_mut() {
+            if let (Some(host), Some(link)) = (&mut port.host, self.links.get(port.slot)) {
+                follow(now, host, table.get(&link.ifindex));
+            }
         }
     }
 
@@ -83,4 +87,13 @@ impl<F: Family> Proxy<F> {
         out.push(Action::Parent(Order::DeleteVif { family: F::AF, ifindex }));
         self.ask_again(out);
     }
+}
+
+/// A host part that leaves everything goes on while its interface has its address.
+fn follow<F: Family>(now: Tick, host: &mut Host<F>, interface: Option<&Interface>) {
+    let from = host.endpoint().zip(interface).and_then(|(from, interface)| {
+        let has = interface.addresses.iter().any(|a| a.address == from.source.into());
+        has.then_some(Endpoint { mtu: interface.mtu, ..from })
+    });
+    host.set_endpoint(now, from);
 }

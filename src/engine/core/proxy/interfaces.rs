@@ -40,7 +40,8 @@ impl<F: Family> Proxy<F> {
         out: &mut Vec<Action>,
     ) {
         if self.leaving {
-            return;
+            self.follow_leaving(now, table);
+            return self.follow_departed(now, config, table);
         }
         let ranges_changed = self.set_ssm(now, config);
         let wanted = |interface: &Interface| {
