@@ -138,6 +138,7 @@ impl<F: Family> Proxy<F> {
             budget: MESSAGE_BURST,
             refilled: now,
             quiet: BTreeMap::new(),
+            refused: None,
         });
         let settings = (*settings).clone();
         self.update_link(now, slot, interface, settings, out);
@@ -354,7 +355,10 @@ impl<F: Family> Proxy<F> {
         link.vif = match result {
             Ok(number) => Vif::Ready(*number),
             Err(reason) => {
-                out.push(Action::Log(format!("{}: no {} vif: {reason}", link.name, F::AF)));
+                let told = self.ports.get_mut(slot).map(|port| &mut port.refused);
+                if told.is_none_or(|told| told.replace(reason.clone()).as_ref() != Some(reason)) {
+                    out.push(Action::Log(format!("{}: no {} vif: {reason}", link.name, F::AF)));
+                }
                 Vif::Refused(reason.clone())
             }
         };

@@ -49,6 +49,8 @@ struct Port<F: Family> {
     refilled: Tick,
     /// Until when each kind of log line keeps quiet.
     quiet: BTreeMap<&'static str, Tick>,
+    /// Why it was refused a vif, as it was told last.
+    refused: Option<String>,
 }
 
 impl<F: Family> Port<F> {
