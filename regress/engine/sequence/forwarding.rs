@@ -33,8 +33,8 @@ impl Port {
     }
 
     /// What its router part goes by.
-    pub(super) fn rules(&self) -> Rules {
-        Rules::of(&self.row, &self.settings)
+    pub(super) fn rules(&self, af: Af) -> Rules {
+        Rules::of(af, &self.row, &self.settings)
     }
 
     /// The groups that the configuration gives it members of.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use mcast_proxy::config::model::{FastLeave, Settings};
 use mcast_proxy::imsg::ctl::{LinkRow, Mode};
 use mcast_proxy::sys::time::{Millis, Tick};
-use mcast_proxy::wire::RecordType;
+use mcast_proxy::wire::{Af, RecordType};
 
 use super::claim::{Claim, after, nothing, wants};
 
@@ -20,6 +20,8 @@ pub(super) struct Rules {
     lmqc: u8,
     ohpi: Millis,
     fast_leave: FastLeave,
+    /// Queries can name sources.
+    names_sources: bool,
     /// Groups of the link at most.
     pub(super) max_groups: usize,
     /// Sources of a group at most.
@@ -28,7 +30,7 @@ pub(super) struct Rules {
 
 impl Rules {
     /// By what is in force on the link, and what is configured. RFC 9776, section 8.
-    pub(super) fn of(row: &LinkRow, settings: &Settings) -> Self {
+    pub(super) fn of(af: Af, row: &LinkRow, settings: &Settings) -> Self {
         let seconds = |s: u32| s * 1000;
         let (interval, response) = (row.query_interval, row.query_max_response_time);
         let present = seconds(interval) * u32::from(row.robustness_variable);
@@ -39,6 +41,7 @@ impl Rules {
             lmqc: row.robustness_variable,
             ohpi: Millis(present + seconds(response)),
             fast_leave: settings.fast_leave,
+            names_sources: row.version >= if af == Af::Ip4 { 3 } else { 2 },
             max_groups: settings.max_groups as usize,
             max_sources: settings.max_sources as usize,
         }
@@ -250,7 +253,8 @@ impl Group {
         if ask_group {
             (self.ask, self.fresh) = (lmqc, true);
         }
-        for (_, source) in self.sources.iter_mut().filter(|(s, _)| ask.contains(s)) {
+        let may_ask = |s: &IpAddr| ask.contains(s) && self.rules.names_sources;
+        for (_, source) in self.sources.iter_mut().filter(|(s, _)| may_ask(s)) {
             if source.end.is_some_and(|end| end > limit) {
                 (source.ask, source.fresh, at_once) = (lmqc, true, true);
             }
@@ -272,8 +276,12 @@ impl Group {
             if std::mem::take(&mut self.fresh) {
                 self.exclude = self.exclude.map(|end| end.min(limit));
             }
-            let suppress = self.exclude.is_some_and(|end| end > limit);
+            let newest = self.rules.names_sources;
+            let suppress = newest && self.exclude.is_some_and(|end| end > limit);
             self.asked.push((now, suppress, BTreeSet::new()));
+        }
+        if !self.rules.names_sources {
+            self.sources.values_mut().for_each(|s| (s.ask, s.fresh) = (0, false));
         }
         let mut lists = [BTreeSet::new(), BTreeSet::new()];
         for (address, source) in self.sources.iter_mut().filter(|(_, s)| s.ask > 0) {

@@ -115,7 +115,7 @@ impl Run {
         self.queriers.clear();
         for af in Af::ALL {
             for port in forwarding::ports(&self.parent, af) {
-                self.members.rules(af, port.link, port.rules());
+                self.members.rules(af, port.link, port.rules(af));
                 if port.row.querier {
                     self.queriers.insert((af, port.link));
                 }
@@ -132,6 +132,9 @@ impl Run {
                 let up = self.parent.links[link].up;
                 let keeps = |group| port.is_some_and(|port| up && port.admits(group));
                 self.members.keep(af, link, keeps);
+                if let Some(port) = port {
+                    self.members.rules(af, link, port.rules(af));
+                }
                 let querier = port.is_some_and(|port| port.row.querier);
                 if self.queriers.contains(&(af, link)) && !querier {
                     self.members.yield_to_another(af, link);
@@ -152,7 +155,6 @@ impl Run {
             }
             Op::OldQuery { link, lower } => {
                 self.follows.alike = false;
-                self.follows.members &= !(2..5).contains(link);
                 both!(self.old_query(*link, *lower));
             }
             Op::Packet { link, sender, group } => {
@@ -244,7 +246,7 @@ impl Run {
         let ports = forwarding::ports(&self.parent, af);
         let at = self.parent.links[link];
         let Some(port) = ports.iter().find(|p| Some(p.ifindex) == at.ifindex) else { return };
-        let (rules, now) = (port.rules(), self.parent.now);
+        let (rules, now) = (port.rules(af), self.parent.now);
         let configured = port.configured(af);
         let is_specific = group == net::SPECIFIC;
         let foreign = match (af, host.is_unspecified()) {
