@@ -293,9 +293,11 @@ impl Run {
         let Some((_, row)) = rows.into_iter().find(|(at, _)| *at == link) else { return };
         let from = net::host(F::AF, link, if lower { 2 } else { 200 });
         let elected = row.querier_address == Some(from);
-        let settings = self.parent.config.resolve(net::LINKS[link]);
-        // A link that never queries yields to any other.
-        let lower = lower || settings.is_some_and(|s| s.querier == QuerierMode::Never);
+        let settings = self.parent.settings[link].as_ref();
+        // A link that never queries, or has no address to query from, yields to any other.
+        let lower = lower
+            || settings.is_some_and(|s| s.querier == QuerierMode::Never)
+            || self.parent.links[link].own().is_none();
         let group = group.filter(|_| !lower || elected || !(2..5).contains(&link));
         let asked = group.map_or(Vec::new(), |_| net::picked(F::AF, sources));
         let list: Vec<F::Addr> = asked.iter().copied().map(address::<F>).collect();
