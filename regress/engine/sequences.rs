@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 use crate::sequence::{APART, Behaviour, LENGTH, run, told};
 
 /// Sequences for each kernel in an ordinary run.
-const SEQUENCES: u64 = 8;
+const SEQUENCES: u64 = 6;
 /// Operations of a sequence at most.
 const OPERATIONS: usize = 150;
 
