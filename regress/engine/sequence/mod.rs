@@ -127,6 +127,11 @@ impl Run {
     fn note_links(&mut self) {
         for af in Af::ALL {
             let ports = forwarding::ports(&self.parent, af);
+            // Nothing comes from an interface that is no vif.
+            let is_there = |index: u32| {
+                ports.iter().any(|port| port.ifindex == index && port.row.vif.is_some())
+            };
+            self.parent.before.retain(|group, index| Af::of(*group) != af || is_there(*index));
             for link in 0..net::LINKS.len() {
                 let port = ports.iter().find(|port| port.link == link);
                 let up = self.parent.links[link].up;
@@ -172,8 +177,13 @@ impl Run {
                 self.follows.alike = false;
                 self.parent.change(*link, |l| l.addressed = !l.addressed);
             }
-            Op::Reload(mask) => self.parent.reload(self.parent.points ^ mask),
+            Op::Reload(mask) => {
+                // A link of another role is another link.
+                self.parent.before.clear();
+                self.parent.reload(self.parent.points ^ mask);
+            }
             Op::Statement { add, which } => {
+                self.parent.before.clear();
                 for af in Af::ALL {
                     let statement = file::statement(af, *which);
                     self.parent.control(match add {
