@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use mcast_proxy::imsg::{Notice, Order};
-use mcast_proxy::kroute::fake::Call;
+use mcast_proxy::kroute::fake::{Call, Packet};
 use mcast_proxy::kroute::{InterfaceChange, Output, Route, RouteKey};
 use mcast_proxy::wire::Af;
 
-use super::side::Daemon;
+use super::side::{Daemon, Engine};
 use super::{DISABLED, DOWN, ONLY_IP4, UP, mroute};
 
 fn route() -> Route {
@@ -53,6 +53,34 @@ fn a_new_engine_is_told_everything_and_the_routes_stay() {
     let again = next.add_vif(Af::Ip4, UP);
     assert!(again.is_ok());
     assert_eq!(daemon.kernel.calls(), []);
+    daemon.stop(next);
+}
+
+/// The kernel asks about a flow once, and the engine that heard it may be gone.
+#[test]
+fn a_new_engine_hears_open_questions() {
+    let daemon = Daemon::start();
+    let mut engine = daemon.engine();
+    engine.add_vif(Af::Ip4, UP).unwrap();
+    let packet = |last| Packet {
+        ifindex: UP,
+        source: [10, 0, 11, 9].into(),
+        group: [239, 1, 1, last].into(),
+        ttl: 8,
+        length: 100,
+    };
+    for last in [1, 2] {
+        assert!(daemon.kernel.packet(packet(last)).is_empty(), "it waits");
+    }
+    let asked = |engine: &mut Engine| {
+        engine.until(|n| if let Notice::Upcall(upcall) = n { Some(upcall.group) } else { None })
+    };
+    assert_eq!([asked(&mut engine), asked(&mut engine)], [packet(1), packet(2)].map(|p| p.group));
+    engine.send(&Order::SetRoute(Route { outgoing: Vec::new(), ..route() }));
+    engine.sync();
+    drop(engine);
+    let mut next = daemon.engine();
+    assert_eq!(asked(&mut next), packet(2).group, "the other has a route");
     daemon.stop(next);
 }
 

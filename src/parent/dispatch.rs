@@ -7,9 +7,11 @@ use log::{debug, info, warn};
 use super::Parent;
 use super::validate::{Gravity, Refusal};
 use crate::config::Change;
+use crate::engine::core::mrt::{DROP_IDLE, READ_INTERVAL_EXPIRING};
 use crate::imsg::{Envelope, MAX_COUNTERS, Notice, Order, Packet, Transmit};
 use crate::kroute::{
-    FromKernel, Interface, InterfaceChange, Memberships, Route, RouteKey, Upcall, UpcallKind,
+    FromKernel, Interface, InterfaceChange, Memberships, MfcKey, Route, RouteKey, Upcall,
+    UpcallKind,
 };
 use crate::sys::time::{Millis, Tick};
 use crate::wire::Af;
@@ -20,6 +22,9 @@ const MAX_UPCALL_BACKLOG: usize = 1 << 20;
 /// How long Linux keeps the packets of a flow without an entry, and asks no more.
 /// `net/ipv4/ipmr.c`, `ipmr_cache_alloc_unres`.
 const QUESTION_LIFE: Millis = Millis(10_000);
+/// How long a kernel that looks at groups alone may ask no more: it has an entry of its own then, which
+/// an engine deletes when it has heard of no packet for so long.
+const FORGOTTEN_AFTER: Millis = Millis(DROP_IDLE.0 + 2 * READ_INTERVAL_EXPIRING.0);
 /// Questions kept for a next engine.
 const MAX_QUESTIONS: usize = 1024;
 
@@ -295,7 +300,11 @@ impl Parent {
     /// Keeps a question that the kernel asks once only, for an engine that comes after this one.
     fn remember(&mut self, upcall: &Upcall, now: Tick) {
         if upcall.kind == UpcallKind::NoCache {
-            self.questions.push_back((now + QUESTION_LIFE, *upcall));
+            let life = match self.setup.kernel.capabilities(Af::of(upcall.group)).key {
+                MfcKey::SourceGroup => QUESTION_LIFE,
+                MfcKey::Group => FORGOTTEN_AFTER,
+            };
+            self.questions.push_back((now + life, *upcall));
         }
         let old = |(until, _): &(Tick, Upcall)| *until <= now;
         while self.questions.len() > MAX_QUESTIONS || self.questions.front().is_some_and(old) {
@@ -303,13 +312,22 @@ impl Parent {
         }
     }
 
-    /// Questions of the kernel that are still open.
-    pub(super) fn open_questions(&self, now: Tick) -> impl Iterator<Item = Upcall> {
-        let recent = self.questions.iter().filter(move |(until, _)| *until > now);
-        recent.map(|(_, upcall)| *upcall).filter(|upcall| {
+    /// Takes the questions of the kernel that are still open, for a new engine.
+    pub(super) fn open_questions(&mut self, now: Tick) -> Vec<Upcall> {
+        let kernel = &self.setup.kernel;
+        let mut open = Vec::new();
+        self.questions.retain_mut(|(until, upcall)| {
             let key = RouteKey { source: Some(upcall.source), group: upcall.group };
-            !self.setup.kernel.has_route(&key)
-        })
+            if *until <= now || kernel.has_route(&key) {
+                return false;
+            }
+            if kernel.capabilities(key.family()).key == MfcKey::Group {
+                *until = now + FORGOTTEN_AFTER;
+            }
+            open.push(*upcall);
+            true
+        });
+        open
     }
 
     /// Passes on what changed of the interfaces that the configuration names.

@@ -241,8 +241,9 @@ impl Parent {
         let signals: Vec<usize> =
             self.setup.signals.descriptors().map(|fd| poll.add(fd, false)).collect();
         let monitor = poll.add(self.setup.monitor.descriptor(), false);
-        // What the kernel says while there is no engine waits in its sockets.
-        let said = |f| self.setup.kernel.descriptor(f).filter(|_| self.engine.is_some());
+        // What the kernel says while no engine is ready waits in its sockets.
+        let ready = self.engine.as_ref().is_some_and(|e| e.ready.is_some());
+        let said = |f| self.setup.kernel.descriptor(f).filter(|_| ready);
         let kernel = Af::ALL.map(|f| said(f).map(|fd: BorrowedFd<'_>| poll.add(fd, false)));
         let engine =
             self.engine.as_ref().map(|e| poll.add(e.channel.as_fd(), e.channel.wants_write()));

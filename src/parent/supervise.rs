@@ -146,9 +146,6 @@ impl Parent {
         if let Some(notice) = self.drifts.notice() {
             channel.send(&notice, None)?;
         }
-        for upcall in self.open_questions(now) {
-            channel.send(&Notice::Upcall(upcall), None)?;
-        }
         self.engine = Some(engine);
         Ok(())
     }
@@ -293,6 +290,10 @@ impl Parent {
             if self.restarts > 0 {
                 engine.next_ping.get_or_insert(now + PING_INTERVAL);
             }
+        }
+        // Not before it has its vifs.
+        for upcall in self.open_questions(now) {
+            self.tell(&Notice::Upcall(upcall));
         }
         match self.restarts {
             0 => {

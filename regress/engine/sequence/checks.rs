@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mcast_proxy::config::model::Role;
+use mcast_proxy::config::model::{Role, SourceMatch};
 use mcast_proxy::imsg::ctl::{Mode, UpstreamRow};
 use mcast_proxy::kroute::{MfcKey, Route, RouteKey};
 use mcast_proxy::sys::time::{Millis, Tick};
@@ -137,10 +137,13 @@ impl Look<'_> {
         if self.is_settled() {
             assert_eq!(outputs, expected, "{packets:?}: {route:?}");
         } else {
-            // A rule may ask for the source, which the old (*,G) cannot.
+            // A rule or an mroute may ask for the source, which the old (*,G) cannot.
             let is_star = route.key.source.is_none() && !self.by_group();
+            let mroutes = &self.parent.config.mroutes;
+            let asks = is_star && mroutes.iter().any(|m| m.source != SourceMatch::Any);
             let is_open = |index: &u32| {
-                view.port(*index).is_some_and(|p| !is_star || p.settings.rules.is_empty())
+                let port = view.port(*index);
+                !asks && port.is_some_and(|p| !is_star || p.settings.rules.is_empty())
             };
             let expected: BTreeSet<u32> = expected.into_iter().filter(is_open).collect();
             assert!(outputs.is_superset(&expected), "{packets:?}: {route:?}, not {expected:?}");

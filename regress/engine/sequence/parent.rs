@@ -12,7 +12,7 @@ use mcast_proxy::imsg::ctl::{
 };
 use mcast_proxy::imsg::{Envelope, Notice, Order, Packet, Start, Transmit};
 use mcast_proxy::kroute::fake::{self, Behaviour, Fake};
-use mcast_proxy::kroute::{FromKernel, InterfaceChange, Kernel, Upcall};
+use mcast_proxy::kroute::{FromKernel, InterfaceChange, Kernel, RouteKey, Upcall};
 use mcast_proxy::sys::time::{Millis, Tick};
 use mcast_proxy::wire::{Af, Family};
 
@@ -25,6 +25,14 @@ use super::sent::{Says, Sent};
 const MOST_TURNS: u32 = 10_000;
 /// Deadlines that may come one after the other at one moment.
 const MOST_AT_ONCE: u32 = 64;
+/// How long a kernel may ask no more: `net/ipv4/ipmr.c` of Linux, `ipmr_cache_alloc_unres`; on OpenBSD
+/// until an engine deletes the kernel's own entry.
+const fn question_life(behaviour: Behaviour) -> Millis {
+    match behaviour {
+        Behaviour::Linux | Behaviour::FreeBsd => Millis(10_000),
+        Behaviour::OpenBsd => Millis(90_000),
+    }
+}
 /// Addresses of ours on a link: one of these.
 const OWN: [u8; 2] = [5, 6];
 
@@ -76,6 +84,8 @@ pub(super) struct Parent {
     pub(super) before: BTreeMap<IpAddr, u32>,
     /// Groups that packets of came where their route is not from.
     pub(super) strays: BTreeSet<IpAddr>,
+    /// What the kernel asked lately, with the time until which it may not ask again.
+    asked: Vec<(Tick, Upcall)>,
     finished: bool,
 }
 
@@ -106,6 +116,7 @@ impl Parent {
             seen: BTreeMap::new(),
             before: BTreeMap::new(),
             strays: BTreeSet::new(),
+            asked: Vec::new(),
             finished: false,
         };
         for link in 0..LINKS.len() {
@@ -168,6 +179,22 @@ impl Parent {
         let links = (0..LINKS.len()).filter_map(|link| self.link_notice(link));
         let notices = links.chain(routes.into_iter().map(Notice::Installed)).chain([Notice::Begin]);
         self.take(notices.map(Input::Parent).collect());
+        let questions = self.open_questions();
+        self.take(questions);
+    }
+
+    /// The questions of the kernel that a new engine has to be told.
+    fn open_questions(&mut self) -> VecDeque<Input> {
+        let (now, kernel) = (self.now, &self.kernel);
+        self.asked.retain(|(until, upcall)| {
+            let key = RouteKey { source: Some(upcall.source), group: upcall.group };
+            *until > now && !kernel.has_route(&key)
+        });
+        if self.behaviour == Behaviour::OpenBsd {
+            let life = question_life(self.behaviour);
+            self.asked.iter_mut().for_each(|(until, _)| *until = now + life);
+        }
+        self.asked.iter().map(|(_, upcall)| Input::Parent(Notice::Upcall(*upcall))).collect()
     }
 
     /// The file is read again; run-time statements are not kept.
@@ -179,6 +206,10 @@ impl Parent {
     }
 
     pub(super) fn control(&mut self, request: Request) {
+        if let Request::Flush { group, .. } = &request {
+            // The kernel asks anew.
+            self.seen.retain(|seen, _| group.is_some_and(|group| group != *seen));
+        }
         self.input(Input::Control { client: 1, request });
     }
 
@@ -233,6 +264,7 @@ impl Parent {
             let Upcall { source, group, ifindex, .. } = upcall;
             self.seen.insert(group, (source, ifindex));
             self.before.remove(&group);
+            self.asked.push((self.now + question_life(self.behaviour), upcall));
             asked.push(Input::Parent(Notice::Upcall(upcall)));
         }
         asked

@@ -31,7 +31,7 @@ use self::set::SlotSet;
 use self::statics::{Rule, Statics};
 use self::table::{Entry, Group, Kind};
 use crate::config::model::{MAX_ROUTES, Mroute, ROUTE_TIMEOUT, Role};
-use crate::engine::core::link::Link;
+use crate::engine::core::link::{Link, Vif};
 use crate::engine::core::queue;
 use crate::engine::core::slot::{MAX_SLOTS, Slot, Slots};
 use crate::imsg::Order;
@@ -129,7 +129,8 @@ impl<F: Family> Mrt<F> {
     /// The kernel asks about a packet.
     pub fn on_upcall(&mut self, now: Tick, upcall: &Upcall, world: World<'_, F>) {
         self.routes.counters.upcalls += 1;
-        let link = world.links.iter().find(|l| l.ifindex == upcall.ifindex);
+        let is_it = |l: &&Link<F>| l.ifindex == upcall.ifindex && matches!(l.vif, Vif::Ready(_));
+        let link = world.links.iter().find(is_it);
         let pair = F::Addr::from_ip(upcall.source).zip(F::Addr::from_ip(upcall.group));
         let (Some(slot), Some((source, group))) = (link.map(|l| l.slot), pair) else {
             self.routes.counters.unroutable += 1;

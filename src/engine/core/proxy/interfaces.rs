@@ -171,7 +171,8 @@ impl<F: Family> Proxy<F> {
             link.settings = Arc::new(settings);
         }
         let has_address = !link.addresses.is_empty();
-        let needs_address = self.vif_by_address && F::AF == Af::Ip4;
+        // One that is there from before an engine's death outlives its address.
+        let needs_address = self.vif_by_address && F::AF == Af::Ip4 && !self.restarted;
         // One that was refused asks again when it has changed, or when a vif is free again.
         let asks = match link.vif {
             Vif::None => true,
