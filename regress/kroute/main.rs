@@ -5,6 +5,8 @@
 mod document;
 mod examples;
 #[cfg(target_os = "linux")]
+mod kernel_table;
+#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 mod monitor;
@@ -13,4 +15,6 @@ mod monitor;
 #[allow(dead_code, unreachable_pub, reason = "the live tests use it whole")]
 mod net;
 mod route_messages;
+#[cfg(target_os = "linux")]
+mod router;
 mod table;
