@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 mod document;
+#[cfg(target_os = "linux")]
 mod examples;
 #[cfg(target_os = "linux")]
 mod kernel_table;
