@@ -100,6 +100,8 @@ pub(super) const ABI: &[Fact] = &[
     ("offsetof(struct igmpmsg, im_dst)", 16),
     ("IGMPMSG_NOCACHE", 1),
     ("IGMPMSG_WRONGVIF", 2),
+    // OpenBSD has no register vifs in IPv4.
+    #[cfg(not(target_os = "openbsd"))]
     ("IGMPMSG_WHOLEPKT", WHOLE_PACKET as i64),
     ("sizeof(struct mrt6msg)", 40),
     ("offsetof(struct mrt6msg, im6_mbz)", 0),
