@@ -79,7 +79,11 @@ fn a_new_engine_hears_open_questions() {
     engine.send(&Order::SetRoute(Route { outgoing: Vec::new(), ..route() }));
     engine.sync();
     drop(engine);
-    let mut next = daemon.engine();
+    let mut next = daemon.unready_engine();
+    next.send(&Order::ReadCounters(Af::Ip4));
+    let first = next.next();
+    assert!(matches!(first, Some(Notice::Counters { .. })), "it has no vifs yet: {first:?}");
+    next.send(&Order::Ready);
     assert_eq!(asked(&mut next), packet(2).group, "the other has a route");
     daemon.stop(next);
 }

@@ -84,6 +84,13 @@ impl<K> Daemon<K> {
 
     /// The next engine, started and ready, with what it was told before `Begin`.
     pub(crate) fn engine(&self) -> Engine {
+        let mut engine = self.unready_engine();
+        engine.send(&Order::Ready);
+        engine
+    }
+
+    /// The same before it says that it is ready.
+    pub(crate) fn unready_engine(&self) -> Engine {
         let channel = Channel::new(self.raw_engine(), Descriptors::Accept).unwrap();
         let mut engine =
             Engine { channel, notices: Vec::new(), told: Vec::new(), given: Vec::new() };
@@ -91,7 +98,6 @@ impl<K> Daemon<K> {
             let notice = engine.next().expect("told everything");
             engine.told.push(notice);
         }
-        engine.send(&Order::Ready);
         engine
     }
 
