@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use mcast_proxy::wire::Af;
 
 use super::checks::Look;
-use super::file::BOUNDED;
 use super::net::{LINKS, canonical};
 use super::sent::Sent;
 
@@ -75,8 +74,8 @@ impl Look<'_> {
             address.parse().map_or(text.to_owned(), |a| canonical(a).to_string())
         };
         let mut lines = Vec::new();
-        let bounded = self.parent.points >> BOUNDED & 1 == 1;
-        for r in self.parent.routes().into_iter().filter(|r| r.family == af && !bounded) {
+        for r in self.parent.routes().into_iter().filter(|r| r.family == af && !self.follows.evicts)
+        {
             let outputs: Vec<_> = r.outgoing_interfaces.iter().map(|o| &o.interface).collect();
             lines.push(format!(
                 "route {:?} {} {} {outputs:?} {:?} {:?} {} {} {}",

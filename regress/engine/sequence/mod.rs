@@ -61,6 +61,8 @@ pub fn told(mut octets: &[u8]) -> String {
 struct Follows {
     /// Both families had the same.
     alike: bool,
+    /// Entries made room for others: which, depends on the order of a keyed hash.
+    evicts: bool,
     /// Nothing was said that the model of the members does not know.
     members: bool,
     /// The kernel has what it was given.
@@ -88,7 +90,7 @@ impl Run {
         Self {
             parent: Parent::new(behaviour),
             members: Members::default(),
-            follows: Follows { alike: true, members: true, kernel: true },
+            follows: Follows { alike: true, evicts: false, members: true, kernel: true },
             queriers: BTreeSet::new(),
         }
     }
@@ -181,6 +183,7 @@ impl Run {
                 // A link of another role is another link.
                 self.parent.before.clear();
                 self.parent.reload(self.parent.points ^ mask);
+                self.follows.evicts |= self.parent.points >> file::BOUNDED & 1 == 1;
             }
             Op::Statement { add, which } => {
                 self.parent.before.clear();
@@ -206,7 +209,8 @@ impl Run {
                 self.parent.refuse = [*routes; 2];
             }
             Op::Lose(n) => {
-                self.follows.kernel = false;
+                // A new threshold writes an entry again, in IPv4 only.
+                (self.follows.kernel, self.follows.alike) = (false, false);
                 for af in Af::ALL {
                     let n = usize::from(*n);
                     let source = (n < 128).then(|| net::sender(af, n / 5));
