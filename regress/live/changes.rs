@@ -246,12 +246,12 @@ mroute from up0 group {net} to down1 down2
         outputs(1);
         router.cable("down1", one, "eth0");
         used();
-        for (flow, receiver) in flows.into_iter().zip(&mut others) {
+        for ((flow, receiver), group) in flows.into_iter().zip(&mut others).zip(groups) {
             let end = flow.stop().sent();
             wait_for("the last datagram", || {
                 (receiver.got().last() == Some(&(end - 1))).then_some(())
             });
-            assert_eq!(receiver.got(), (0..end).collect::<Vec<_>>());
+            assert_eq!(receiver.got(), (0..end).collect::<Vec<_>>(), "{group}");
         }
     });
 }

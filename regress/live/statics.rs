@@ -27,11 +27,14 @@ pub(crate) struct Lab<'a> {
 }
 
 impl<'a> Lab<'a> {
-    /// Starts the daemon with [`BARE`] and these statements.
+    /// Starts the daemon with [`BARE`] and these statements, and waits until all its interfaces
+    /// are there and in the routes.
     pub(crate) fn new(network: &'a Network, statements: &str) -> Self {
         let daemon = Daemon::start(&network.router, &format!("{BARE}{statements}"));
         network.wait_vifs(&["up0", "down1", "down2"]);
-        Self { network, daemon }
+        let lab = Self { network, daemon };
+        lab.settle();
+        lab
     }
 
     /// The routes of the group, with a source or without.
