@@ -5,6 +5,7 @@
 //! when it comes up. So a record has one entry at most, and a refresh costs nothing.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use super::slab::{NONE, Slab};
 use crate::sys::time::Tick;
@@ -16,16 +17,32 @@ pub const GRAIN: u64 = 8;
 /// A record's place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The list, in grains modulo 2^32; meaningful while `armed`.
-    list: u32,
+    list: Option<List>,
     prev: u32,
     next: u32,
-    armed: bool,
+}
+
+/// A list: its grain modulo 2^31, twice, and one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct List(NonZeroU32);
+
+impl List {
+    #[expect(clippy::cast_possible_truncation, reason = "a list is found again modulo 2^31")]
+    fn of(grain: u64) -> Self {
+        Self(NonZeroU32::MIN | (grain as u32) << 1)
+    }
+
+    /// The grain that it stands for: the one nearest to now.
+    fn grain(self, now: Tick) -> u64 {
+        let here = now.0 / GRAIN;
+        let ahead = self.0.get().wrapping_sub(Self::of(here).0.get()).cast_signed() >> 1;
+        here.saturating_add_signed(i64::from(ahead))
+    }
 }
 
 impl Default for Entry {
     fn default() -> Self {
-        Self { list: 0, prev: NONE, next: NONE, armed: false }
+        Self { list: None, prev: NONE, next: NONE }
     }
 }
 
@@ -35,22 +52,16 @@ pub trait Waits: Default {
     fn entry(&mut self) -> &mut Entry;
 }
 
-/// The lists. Moments must lie within 2^31 grains of each other.
+/// The lists. Moments must lie within 2^30 grains, 99 days, of each other.
 #[derive(Clone, Debug, Default)]
 pub struct Timers(BTreeMap<u64, u32>);
-
-#[expect(clippy::cast_possible_truncation, reason = "a list is found again modulo 2^32")]
-const fn short(grain: u64) -> u32 {
-    grain as u32
-}
 
 impl Timers {
     /// Has the record looked at once `at` has come, and not before: an earlier entry stays.
     pub fn arm<T: Waits>(&mut self, records: &mut Slab<T>, handle: u32, at: Tick, now: Tick) {
         let grain = at.0.div_ceil(GRAIN);
-        let entry = *records[handle].entry();
-        if entry.armed {
-            if self.full(entry.list, now) <= grain {
+        if let Some(list) = records[handle].entry().list {
+            if list.grain(now) <= grain {
                 return;
             }
             self.disarm(records, handle, now);
@@ -60,15 +71,13 @@ impl Timers {
             records[head].entry().prev = handle;
         }
         *records[handle].entry() =
-            Entry { list: short(grain), prev: NONE, next: head, armed: true };
+            Entry { list: Some(List::of(grain)), prev: NONE, next: head };
     }
 
     /// Forgets the record, before it is removed.
     pub fn disarm<T: Waits>(&mut self, records: &mut Slab<T>, handle: u32, now: Tick) {
         let entry = std::mem::take(records[handle].entry());
-        if !entry.armed {
-            return;
-        }
+        let Some(list) = entry.list else { return };
         if entry.next != NONE {
             records[entry.next].entry().prev = entry.prev;
         }
@@ -76,7 +85,7 @@ impl Timers {
             records[entry.prev].entry().next = entry.next;
             return;
         }
-        let grain = self.full(entry.list, now);
+        let grain = list.grain(now);
         if entry.next == NONE {
             self.0.remove(&grain);
         } else {
@@ -98,13 +107,6 @@ impl Timers {
     #[must_use]
     pub fn next(&self) -> Option<Tick> {
         self.0.first_key_value().map(|(grain, _)| Tick(grain.saturating_mul(GRAIN)))
-    }
-
-    /// The grain that `list` stands for: the one nearest to now.
-    fn full(&self, list: u32, now: Tick) -> u64 {
-        let here = now.0 / GRAIN;
-        let ahead = list.wrapping_sub(short(here)).cast_signed();
-        here.saturating_add_signed(i64::from(ahead))
     }
 }
 

@@ -73,22 +73,22 @@ pub struct SpecificQuery<A> {
     pub sources: Vec<A>,
 }
 
-/// A group's state on one link.
+/// A group's state on one link; in IPv4, all of it is in one line of the processor's cache.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 struct Member<A> {
     /// Unspecified in a free place.
     group: A,
     /// The same group on another link.
     next: u32,
-    hosts: u32,
     /// Seconds since the start.
     created: u32,
     group_timer: Option<Deadline>,
     entry: Entry,
     extra: Option<Box<Extra<A>>>,
-    last_reporter: A,
     slot: Slot,
     mode: Mode,
+    host: Host<A>,
 }
 
 /// What most groups do not have.
@@ -139,14 +139,13 @@ impl<A: Address> Default for Member<A> {
         Self {
             group: A::UNSPECIFIED,
             next: NONE,
-            hosts: NONE,
             created: 0,
             group_timer: None,
             entry: Entry::default(),
             extra: None,
-            last_reporter: A::UNSPECIFIED,
             slot: Slot(0),
             mode: Mode::Include,
+            host: Host::default(),
         }
     }
 }
@@ -182,7 +181,10 @@ pub struct Groups<F: Family> {
     /// One member of each group.
     index: Index,
     members: Slab<Member<F::Addr>>,
+    /// Those that are not the first of their group.
     hosts: Slab<Host<F::Addr>>,
+    /// Tracked hosts.
+    tracked: u32,
     sources: u32,
     /// Sources that hosts are known to name.
     host_sources: u32,
@@ -206,6 +208,7 @@ impl<F: Family> Groups<F> {
             index: Index::new(seed),
             members: Slab::default(),
             hosts: Slab::default(),
+            tracked: 0,
             sources: 0,
             host_sources: 0,
             timers: Timers::default(),
@@ -325,7 +328,7 @@ impl<F: Family> Groups<F> {
     /// Tracked hosts.
     #[must_use]
     pub const fn host_count(&self) -> u32 {
-        self.hosts.count()
+        self.tracked
     }
 
     /// Forgets what hosts of the link asked for, where it is `meant`; with `fixed`, what is configured
@@ -436,25 +439,6 @@ impl<F: Family> Groups<F> {
         }
         if let Some(next) = next {
             self.timers.arm(&mut self.members, member, next.tick(now), now);
-        }
-    }
-
-    /// Forgets the hosts of a member that `keep` does not hold on to.
-    fn forget_hosts(&mut self, member: u32, keep: impl Fn(&Host<F::Addr>) -> bool) {
-        let (mut at, mut last) = (self.members[member].hosts, NONE);
-        while at != NONE {
-            let next = self.hosts[at].next;
-            if keep(&self.hosts[at]) {
-                last = at;
-            } else {
-                self.host_sources -= self.hosts.remove(at).source_count();
-                self.shape += 1;
-                match last {
-                    NONE => self.members[member].hosts = next,
-                    last => self.hosts[last].next = next,
-                }
-            }
-            at = next;
         }
     }
 }

@@ -40,8 +40,8 @@ impl<F: Family> Groups<F> {
             place.shape = self.shape;
         }
         for place in places {
-            let first = self.members.at(place.member).map_or(NONE, |m| m.hosts);
-            place.host = self.find_host(first, reporter).0;
+            let member = self.members.at(place.member);
+            place.host = member.map_or(NONE, |m| self.find_host(m, reporter).0);
         }
     }
 
@@ -66,15 +66,5 @@ impl<F: Family> Groups<F> {
             false => self.index.find(place.hash, is_it)?,
         };
         self.chain(head).find(|&m| self.members[m].slot == slot)
-    }
-
-    /// The host of that address in the chain that begins at `first`, and how many are before it.
-    pub(super) fn find_host(&self, first: u32, address: F::Addr) -> (u32, usize) {
-        let (mut at, mut before) = (first, 0);
-        while let Some(host) = self.hosts.at(at).filter(|h| h.address != Some(address)) {
-            at = host.next;
-            before += 1;
-        }
-        (at, before)
     }
 }

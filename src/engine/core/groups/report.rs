@@ -1,6 +1,6 @@
 //! Reports of every version: RFC 9776, sections 6.4 and 7.3.2.
 
-use super::hosts::{Host, MAX_HOSTS, live};
+use super::hosts::{Host, MAX_HOSTS};
 use super::state::{Outcome, State};
 use super::{Groups, MAX_ENTRIES, Place, Rules};
 use crate::config::model::FastLeave;
@@ -75,7 +75,6 @@ impl<F: Family> Groups<F> {
             None => self.create(now, slot, group),
         };
         let was = self.members[member].is_dynamic();
-        self.members[member].last_reporter = reporter;
         self.remember_version(now, member, said, rules);
         self.track(now, (member, place.host), rules, reporter, (kind, list));
         let record = &mut self.members[member];
@@ -203,20 +202,17 @@ impl<F: Family> Groups<F> {
         let mut at = host;
         let adds = matches!(kind, RecordType::IsEx | RecordType::ToEx) || !list.is_empty();
         if at == NONE {
-            let length = self.find_host(self.members[member].hosts, reporter).1;
-            let full = length >= MAX_HOSTS || self.hosts.count() >= MAX_ENTRIES;
+            let length = self.find_host(&self.members[member], reporter).1;
+            let full = length >= MAX_HOSTS || self.tracked >= MAX_ENTRIES;
             if full || reporter.is_unspecified() {
                 return self.untrack(member, expires, full);
             }
             if !adds || kind == RecordType::Block {
                 return;
             }
-            let next = self.members[member].hosts;
-            at = self.hosts.insert(Host { address: Some(reporter), next, ..Host::default() });
-            self.members[member].hosts = at;
-            self.shape += 1;
+            at = self.add_host(member, Host::new(reporter));
         }
-        let host = &mut self.hosts[at];
+        let host = self.host_mut(member, at);
         let before = host.source_count();
         host.apply(now, kind, list);
         host.expires = expires;
@@ -225,9 +221,9 @@ impl<F: Family> Groups<F> {
         if idle {
             self.forget_hosts(member, |h| !h.is_idle());
         } else if count > rules.max_sources
-            || self.hosts.count().saturating_add(self.host_sources) > MAX_ENTRIES
+            || self.tracked.saturating_add(self.host_sources) > MAX_ENTRIES
         {
-            self.forget_hosts(member, |h| h.address != Some(reporter));
+            self.forget_hosts(member, |h| h.address != reporter);
             self.untrack(member, expires, true);
         }
     }
@@ -270,8 +266,7 @@ impl<F: Family> Groups<F> {
         }
         if tracked {
             let others = || {
-                live(&self.hosts, self.members[member].hosts, now)
-                    .filter(|h| h.address != Some(reporter))
+                self.live_hosts(&self.members[member], now).filter(|h| h.address != reporter)
             };
             outcome.query_group &= others().all(|h| h.mode == Mode::Include);
             outcome.query_sources.retain(|&s| others().all(|h| !h.wants(s)));

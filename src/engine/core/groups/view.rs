@@ -1,6 +1,5 @@
 //! What others ask of the membership state: forwarding, the upstream merge, `show`.
 
-use super::hosts::live;
 use super::{Groups, Member};
 use crate::engine::core::deadline::{Deadline, seconds};
 use crate::engine::core::members::{Filter, Members};
@@ -175,8 +174,10 @@ impl<F: Family> Groups<F> {
                 version: if F::AF == Af::Ip6 { version - 1 } else { version },
                 expire: member.group_timer.map(left),
                 up_time: u64::from(seconds(now).saturating_sub(member.created)),
-                last_reporter: (!member.last_reporter.is_unspecified())
-                    .then(|| member.last_reporter.into()),
+                last_reporter: self
+                    .live_hosts(member, now)
+                    .max_by_key(|h| h.expires.map(|e| e.left(now)))
+                    .map(|h| h.address.into()),
                 is_static: fixed.is_some(),
                 sources,
             });
@@ -196,16 +197,14 @@ impl<F: Family> Groups<F> {
         let mut rows = Vec::new();
         let next = self.walk(cursor, max, |_, member| {
             let before = rows.len();
-            rows.extend(live(&self.hosts, member.hosts, now).filter_map(|host| {
-                Some(HostRow {
-                    interface: name(member.slot).to_owned(),
-                    family: F::AF,
-                    group: member.group.into(),
-                    host: host.address?.into(),
-                    filter_mode: host.mode,
-                    sources: host.sources.iter().flatten().map(|&s| s.into()).collect(),
-                    expire: host.expires.map(|e| u64::from(e.left(now).0.div_ceil(1000))),
-                })
+            rows.extend(self.live_hosts(member, now).map(|host| HostRow {
+                interface: name(member.slot).to_owned(),
+                family: F::AF,
+                group: member.group.into(),
+                host: host.address.into(),
+                filter_mode: host.mode,
+                sources: host.sources().iter().map(|&s| s.into()).collect(),
+                expire: host.expires.map(|e| u64::from(e.left(now).0.div_ceil(1000))),
             }));
             rows.len() - before
         });
