@@ -50,8 +50,8 @@ pub(crate) fn print<F: Net>() {
         Af::Ip6 => [224, 48, 64],
     };
     let figures = [
-        ("group, timer index and upstream entry", first - host),
-        ("tracked host", host),
+        ("group, its host, timer index, upstream", first),
+        ("tracked host beyond the first", host),
         ("source", (many - one) / f64::from(SOURCES)),
     ];
     println!("{}: octets of heap at {GROUPS} groups; of sources at {WITH_SOURCES}", F::AF);

@@ -70,8 +70,7 @@ impl Timers {
         if head != NONE {
             records[head].entry().prev = handle;
         }
-        *records[handle].entry() =
-            Entry { list: Some(List::of(grain)), prev: NONE, next: head };
+        *records[handle].entry() = Entry { list: Some(List::of(grain)), prev: NONE, next: head };
     }
 
     /// Forgets the record, before it is removed.

@@ -265,9 +265,8 @@ impl<F: Family> Groups<F> {
             return self.ask(now, member, rules, outcome.query_group, &outcome.query_sources);
         }
         if tracked {
-            let others = || {
-                self.live_hosts(&self.members[member], now).filter(|h| h.address != reporter)
-            };
+            let others =
+                || self.live_hosts(&self.members[member], now).filter(|h| h.address != reporter);
             outcome.query_group &= others().all(|h| h.mode == Mode::Include);
             outcome.query_sources.retain(|&s| others().all(|h| !h.wants(s)));
         }

@@ -178,15 +178,28 @@ impl<F: Family> Host<F> {
         }
     }
 
-    /// The group's subscription is this from now on; whether there was none before.
-    pub fn subscribe(
+    /// Subscribes to this of these groups from now on; whether there was nothing of one before.
+    pub fn subscribe(&mut self, now: Tick, wanted: Vec<(F::Addr, Subscription<F::Addr>)>) -> bool {
+        self.enter(now);
+        let mut joins = false;
+        let places = self.table.look_up(wanted.iter().map(|w| w.0));
+        for ((group, subscription), place) in wanted.into_iter().zip(places) {
+            // Those before it may have moved it.
+            let found = match self.table.records.at(place) {
+                Some(record) if record.group == group => Some(place),
+                Some(_) | None => self.table.find(group),
+            };
+            joins |= self.change(group, found, subscription);
+        }
+        joins
+    }
+
+    fn change(
         &mut self,
-        now: Tick,
         group: F::Addr,
+        found: Option<u32>,
         subscription: Subscription<F::Addr>,
     ) -> bool {
-        self.enter(now);
-        let found = self.table.find(group);
         if self.leaving || (found.is_none() && subscription.is_none()) {
             return false;
         }

@@ -78,6 +78,16 @@ impl<F: Family> Table<F> {
         self.index.find(self.index.hash(&[group]), |at| self.records[at].group == group)
     }
 
+    /// Where the groups are found by their hashes alone, nearly always rightly. Each step is taken
+    /// for all of them before the next one: then the processor waits for memory for many at once.
+    pub(super) fn look_up(&self, groups: impl Iterator<Item = F::Addr>) -> Vec<u32> {
+        let mut places: Vec<u32> = groups.map(|g| self.index.hash(&[g])).collect();
+        for place in &mut places {
+            *place = self.index.find(*place, |_| true).unwrap_or(NONE);
+        }
+        places
+    }
+
     /// Takes in a group that is not there.
     pub(super) fn insert(&mut self, group: F::Addr) -> u32 {
         let handle = self.records.insert(Record { group, ..Record::default() });

@@ -15,6 +15,9 @@ use crate::imsg::ctl::{EventKind, Mode};
 use crate::sys::time::Tick;
 use crate::wire::{Address, Family, Kind, QuerySpec, Sender, query};
 
+/// Groups whose subscriptions are changed together.
+const BATCH: usize = 256;
+
 impl<F: Family> Proxy<F> {
     /// Turns what this turn changed into actions.
     pub fn finish(&mut self, now: Tick, out: &mut Vec<Action>) {
@@ -33,8 +36,8 @@ impl<F: Family> Proxy<F> {
             });
         }
         let mut joins = SlotSet::EMPTY;
-        for &group in &dirty {
-            joins |= self.subscribe(now, group);
+        for groups in dirty.chunks(BATCH) {
+            joins |= self.subscribe(now, groups);
         }
         for asked in self.groups.take_queries() {
             self.send_query(now, &asked, out);
@@ -80,31 +83,39 @@ impl<F: Family> Proxy<F> {
         }
     }
 
-    /// Tells each host part what it is to have of the group; where it had nothing of it before.
-    fn subscribe(&mut self, now: Tick, group: F::Addr) -> SlotSet {
-        let chosen = upstream_for(&self.links, group);
-        let specific = self.is_source_specific(group);
+    /// Tells each host part what it is to have of the groups; where it had nothing of one before.
+    fn subscribe(&mut self, now: Tick, groups: &[F::Addr]) -> SlotSet {
+        let asked: Vec<(F::Addr, Option<Slot>, bool)> = groups
+            .iter()
+            .map(|&g| (g, upstream_for(&self.links, g), self.is_source_specific(g)))
+            .collect();
         let mut joins = SlotSet::EMPTY;
         for port in self.ports.iter_mut() {
             let (Some(host), Some(link)) = (&mut port.host, self.links.get(port.slot)) else {
                 continue;
             };
-            let mut merge = Merge::default();
-            if chosen == Some(port.slot) && !link.is_boundary(group) && link.permits(group, None) {
-                self.groups.merge(group, &mut merge);
-            }
-            for join in link.settings.joins.iter().filter(|j| j.group.contains(&group.into())) {
-                match join.source.map(F::Addr::from_ip) {
-                    None if specific => {}
-                    None => merge.exclude(Vec::new()),
-                    Some(source) => merge.include(source),
+            let wanted = asked.iter().map(|&(group, chosen, specific)| {
+                let mut merge = Merge::default();
+                if chosen == Some(port.slot)
+                    && !link.is_boundary(group)
+                    && link.permits(group, None)
+                {
+                    self.groups.merge(group, &mut merge);
                 }
-            }
-            let (mode, mut sources) = merge.finish();
-            if mode == Mode::Include && !link.settings.rules.is_empty() {
-                sources.retain(|s| link.permits(group, Some(*s)));
-            }
-            joins.set(port.slot, host.subscribe(now, group, Subscription { mode, sources }));
+                for join in link.settings.joins.iter().filter(|j| j.group.contains(&group.into())) {
+                    match join.source.map(F::Addr::from_ip) {
+                        None if specific => {}
+                        None => merge.exclude(Vec::new()),
+                        Some(source) => merge.include(source),
+                    }
+                }
+                let (mode, mut sources) = merge.finish();
+                if mode == Mode::Include && !link.settings.rules.is_empty() {
+                    sources.retain(|s| link.permits(group, Some(*s)));
+                }
+                (group, Subscription { mode, sources })
+            });
+            joins.set(port.slot, host.subscribe(now, wanted.collect()));
         }
         joins
     }
@@ -122,8 +133,8 @@ impl<F: Family> Proxy<F> {
         }
         groups.sort_unstable();
         groups.dedup();
-        for group in groups {
-            self.subscribe(now, group);
+        for groups in groups.chunks(BATCH) {
+            self.subscribe(now, groups);
         }
     }
 

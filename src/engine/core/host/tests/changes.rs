@@ -9,6 +9,7 @@ both! {
     a_change_is_told_at_once_and_again_within_the_unsolicited_report_interval
     copies_follow_the_querier_s_robustness
     changes_of_one_turn_are_one_report
+    changes_of_one_turn_are_taken_in_their_order
     a_filter_mode_change_goes_before_pending_sources
     a_source_change_stops_at_a_filter_mode_change
     each_source_keeps_its_own_count
@@ -112,6 +113,24 @@ fn changes_of_one_turn_are_one_report<F: Sample>() {
 }
 
 /// The next RV reports carry the filter mode with the list of then, and only then sources follow.
+/// While the interface is down nothing of a group that is left is kept: its place is another's then.
+fn changes_of_one_turn_are_taken_in_their_order<F: Sample>() {
+    let mut bench = Bench::<F>::down();
+    bench.set(F::group(1), exclude::<F>(&[]));
+    let changes = vec![
+        (F::group(1), Subscription::none()),
+        (F::group(2), exclude::<F>(&[2])),
+        (F::group(1), include::<F>(&[1])),
+        (F::group(2), exclude::<F>(&[3])),
+    ];
+    assert!(bench.host.subscribe(bench.now, changes));
+    let held =
+        |group| bench.host.get(F::group(group)).map(|view| (view.mode, view.sources.to_vec()));
+    assert_eq!(held(1), Some((Mode::Include, addresses::<F>(&[1]))));
+    assert_eq!(held(2), Some((Mode::Exclude, addresses::<F>(&[3]))));
+    assert_eq!(bench.host.len(), 2);
+}
+
 fn a_filter_mode_change_goes_before_pending_sources<F: Sample>() {
     let mut bench = Bench::<F>::new();
     bench.set(F::group(1), exclude::<F>(&[]));

@@ -112,7 +112,7 @@ impl<F: Sample> Bench<F> {
     }
 
     fn set(&mut self, group: F::Addr, subscription: Subscription<F::Addr>) {
-        self.host.subscribe(self.now, group, subscription);
+        self.host.subscribe(self.now, vec![(group, subscription)]);
     }
 
     /// Takes what is sent now.
