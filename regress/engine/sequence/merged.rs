@@ -24,16 +24,18 @@ impl Look<'_> {
             self.check_route(view, route, Packets::Merged(source));
             let before = self.parent.before.get(&group).filter(|_| !self.is_settled());
             assert!(before.is_none_or(|before| *before == route.incoming), "moved: {route:?}");
-            let seen = self.parent.seen.get(&group).filter(|seen| seen.0 == source);
-            let Some(seen) = seen.and_then(|seen| view.port(seen.1)) else { continue };
-            let from = self.incoming(view, group, source, seen);
-            // It may have been forgotten, and told by a static route since then.
-            let is_fixed = view
-                .fixed()
-                .iter()
-                .any(|(of, to, from)| (*of, *to, from.ifindex) == (source, group, route.incoming));
-            let is_from = from.iter().any(|port| port.ifindex == route.incoming);
-            assert!(is_from || is_fixed || !self.is_settled(), "not from there: {route:?}");
+            // What was seen may have been forgotten, and told by a static route since then.
+            let known = [&self.parent.seen, &self.parent.told].map(|of| of.get(&group));
+            let ports: Vec<&Port> = known
+                .into_iter()
+                .flatten()
+                .filter(|known| known.0 == source)
+                .filter_map(|known| view.port(known.1))
+                .flat_map(|seen| self.incoming(view, group, source, seen))
+                .collect();
+            let is_from = ports.iter().any(|port| port.ifindex == route.incoming);
+            let unknown = ports.is_empty();
+            assert!(is_from || unknown || !self.is_settled(), "not from there: {route:?}");
         }
     }
 

@@ -134,6 +134,11 @@ impl Run {
                 ports.iter().any(|port| port.ifindex == index && port.row.vif.is_some())
             };
             self.parent.before.retain(|group, index| Af::of(*group) != af || is_there(*index));
+            let view = forwarding::View::new(&self.parent, af);
+            let fixed = view.fixed().into_iter();
+            let told: Vec<_> =
+                fixed.map(|(source, group, from)| (group, (source, from.ifindex))).collect();
+            self.parent.told.extend(told);
             for link in 0..net::LINKS.len() {
                 let port = ports.iter().find(|port| port.link == link);
                 let up = self.parent.links[link].up;

@@ -80,6 +80,9 @@ pub(super) struct Parent {
     pub(super) asked_all: BTreeMap<(Af, u32), Tick>,
     /// The packet of each group that the kernel asked about last: its source, and where it came.
     pub(super) seen: BTreeMap<IpAddr, (IpAddr, u32)>,
+    /// The source and interface that a static route told of a group, unless the kernel has asked
+    /// since then.
+    pub(super) told: BTreeMap<IpAddr, (IpAddr, u32)>,
     /// Where the groups came from when the engine died, unless the kernel has asked since then.
     pub(super) before: BTreeMap<IpAddr, u32>,
     /// Groups that packets of came where their route is not from.
@@ -114,6 +117,7 @@ impl Parent {
             heard: Heard::default(),
             asked_all: BTreeMap::new(),
             seen: BTreeMap::new(),
+            told: BTreeMap::new(),
             before: BTreeMap::new(),
             strays: BTreeSet::new(),
             asked: Vec::new(),
@@ -263,6 +267,7 @@ impl Parent {
             let FromKernel::Upcall(upcall) = said else { panic!("no packets of protocols") };
             let Upcall { source, group, ifindex, .. } = upcall;
             self.seen.insert(group, (source, ifindex));
+            self.told.remove(&group);
             self.before.remove(&group);
             self.asked.push((self.now + question_life(self.behaviour), upcall));
             asked.push(Input::Parent(Notice::Upcall(upcall)));
