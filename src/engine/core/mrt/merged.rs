@@ -80,7 +80,10 @@ impl<F: Family> Routes<F> {
         let outputs = decided | entry.kept(parent, links);
         if !outputs.is_empty() {
             self.put(now, handle, parent, outputs, links, cause);
-        } else if entry.installed && !entry.adopted {
+        } else if entry.adopted {
+            // Its interfaces are gone; others may get their slots.
+            self.table.change(handle, |e| e.outputs = outputs);
+        } else if entry.installed {
             let was = entry.clone();
             self.orders.push_back(Order::DeleteRoute(report::key(&was)));
             self.table.change(handle, |e| {

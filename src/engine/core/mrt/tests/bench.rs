@@ -385,6 +385,7 @@ impl<F: Family> Bench<F> {
         self.mrt = Mrt::new(self.behaviour.capabilities(F::AF), [3, 4]);
         self.members.0.clear();
         self.mrt.configure(self.now, Limits::default(), &[], world!(self));
+        self.mrt.on_links_changed_all(self.now, world!(self));
         for route in self.kernel.routes(F::AF) {
             self.mrt.on_installed(self.now, &route, world!(self));
         }

@@ -134,6 +134,23 @@ fn a_new_engine_takes_a_group_from_where_it_came() {
     on!([Behaviour::OpenBsd], check);
 }
 
+/// Its slot is that of the one that is gone.
+#[test]
+fn an_interface_that_replaces_one_after_an_engine_s_death_is_an_output_of_its_own() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.packet("d2", "10.2.0.9", G);
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up");
+        bench.restart();
+        let slot = bench.slot("up");
+        bench.remove("up");
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "");
+        assert_eq!(bench.link("up9", Role::Upstream, "10.0.0.1/24", |_| {}), slot);
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up9");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
 #[test]
 fn a_deleted_interface_and_a_flush_take_the_entry_along() {
     fn check<F: Family>(kernel: Behaviour) {
