@@ -67,6 +67,8 @@ pub(super) struct Parent {
     pub(super) links: [Link; LINKS.len()],
     next_index: u32,
     vifs: [BTreeMap<u32, u16>; 2],
+    /// Vifs that are refused, before the core is told.
+    refused: BTreeSet<(Af, u32)>,
     engines: u32,
     /// Members of before the engine's death count until then.
     pub(super) settles: Option<Tick>,
@@ -110,6 +112,7 @@ impl Parent {
             links: [link; LINKS.len()],
             next_index: 11,
             vifs: [BTreeMap::new(), BTreeMap::new()],
+            refused: BTreeSet::new(),
             engines: 0,
             settles: None,
             refuse: [0; 2],
@@ -198,6 +201,10 @@ impl Parent {
             let life = question_life(self.behaviour);
             self.asked.iter_mut().for_each(|(until, _)| *until = now + life);
         }
+        for (_, Upcall { source, group, ifindex, .. }) in &self.asked {
+            self.seen.insert(*group, (*source, *ifindex));
+            self.told.remove(group);
+        }
         self.asked.iter().map(|(_, upcall)| Input::Parent(Notice::Upcall(*upcall))).collect()
     }
 
@@ -236,6 +243,9 @@ impl Parent {
     fn take(&mut self, mut waiting: VecDeque<Input>) {
         for _ in 0..MOST_TURNS {
             let Some(input) = waiting.pop_front() else { return };
+            if let Input::Parent(Notice::Vif { family, ifindex, .. }) = &input {
+                self.refused.remove(&(*family, *ifindex));
+            }
             self.core.handle(self.now, &input);
             let before = self.sent.len();
             while let Some(action) = self.core.poll_action() {
@@ -296,11 +306,17 @@ impl Parent {
         match order {
             Order::AddVif { family, ifindex } => {
                 let result = self.add_vif(family, ifindex);
+                if result.is_err() {
+                    self.refused.insert((family, ifindex));
+                }
                 Some(Notice::Vif { family, ifindex, result })
             }
             Order::DeleteVif { family, ifindex } => {
-                assert!(self.vifs[family.index()].remove(&ifindex).is_some(), "no vif: {ifindex}");
-                self.kernel.delete_vif(family, ifindex).expect("it was one");
+                if self.vifs[family.index()].remove(&ifindex).is_some() {
+                    self.kernel.delete_vif(family, ifindex).expect("it was one");
+                } else {
+                    assert!(self.refused.contains(&(family, ifindex)), "no vif: {ifindex}");
+                }
                 None
             }
             Order::SetRoute(route) => {

@@ -67,7 +67,11 @@ impl<F: Family> Routes<F> {
         };
         let entry = self.table.get(handle);
         if !entry.can_arrive(entry.seen, links) {
-            return self.withdraw(handle, links, "its incoming interface is gone");
+            let cause = "its incoming interface is gone";
+            return match self.adopts {
+                true => self.withdraw(handle, links, cause),
+                false => self.forget(handle, links, cause),
+            };
         }
         let (source, seen) = (entry.source, entry.seen);
         let parent = match entry.lost {

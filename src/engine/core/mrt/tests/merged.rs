@@ -134,6 +134,20 @@ fn a_new_engine_takes_a_group_from_where_it_came() {
     on!([Behaviour::OpenBsd], check);
 }
 
+/// The kernel keeps the entry that it made when it asked, and would not ask again.
+#[test]
+fn what_was_seen_on_an_interface_that_is_gone_is_asked_about_anew() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.link("st", Role::Static, "10.4.0.1/24", |_| {});
+        assert_eq!(bench.packet("st", "10.4.0.9", G), "");
+        bench.remove("st");
+        bench.packet("d2", "10.2.0.9", G);
+        assert_eq!(bench.packet("d2", "10.2.0.9", G), "up");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
 /// Its slot is that of the one that is gone.
 #[test]
 fn an_interface_that_replaces_one_after_an_engine_s_death_is_an_output_of_its_own() {
