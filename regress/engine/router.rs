@@ -234,7 +234,10 @@ pub(crate) fn interface(ifindex: u32) -> Interface {
     };
     Interface {
         ifindex,
-        name: NAMES.iter().find(|(index, _)| *index == ifindex).unwrap().1.into(),
+        name: NAMES
+            .iter()
+            .find(|(index, _)| *index == ifindex)
+            .map_or_else(|| format!("more{ifindex}"), |(_, name)| (*name).into()),
         mtu: 1500,
         up: true,
         loopback: false,

@@ -38,6 +38,7 @@ scenarios! {
     an_older_querier_does_not_end_source_specific_groups
     members_can_answer_the_last_of_many_queries
     only_the_first_query_of_a_new_engine_is_short
+    many_links_that_start_do_not_query_together
     a_reload_asks_only_where_queries_differ
 }
 
@@ -522,6 +523,29 @@ fn only_the_first_query_of_a_new_engine_is_short<F: Net>(system: Behaviour) {
     router.carrier(DOWN, false);
     router.carrier(DOWN, true);
     assert_eq!(response(&mut router), 10_000);
+}
+
+/// Those beyond the eighth wait up to a second; after an engine's death they started long ago.
+fn many_links_that_start_do_not_query_together<F: Net>(system: Behaviour) {
+    let first_queries = |restarts| {
+        let config = crate::router::parse("interface \"more*\" {\ndownstream\n}");
+        let mut router = Router::start(system, config, restarts);
+        let start = router.now;
+        for ifindex in 101..=120 {
+            router.comes(interface(ifindex));
+        }
+        router.pass(Millis(1100));
+        let mut waits = BTreeMap::new();
+        for (at, sent) in router.sent.iter().filter(|(_, t)| Af::of(t.destination) == F::AF) {
+            waits.entry(sent.ifindex).or_insert((*at - start).0);
+        }
+        Vec::from_iter(waits.into_values())
+    };
+    assert_eq!(first_queries(1), [0; 20]);
+    let waits = first_queries(0);
+    assert_eq!((waits.len(), &waits[..8]), (20, &[0; 8][..]));
+    let late: BTreeSet<u32> = waits[8..].iter().copied().collect();
+    assert!(late.len() > 6 && late.last() <= Some(&1008), "{waits:?}");
 }
 
 /// RFC 9776, section 6.6.2: a new querier asks, and one whose values are new; nobody is asked because
