@@ -206,6 +206,23 @@ fn no_more_routes_than_twice_the_limit() {
     daemon.stop(engine);
 }
 
+/// Learned routes cannot take the room of one that the administrator wants.
+#[test]
+fn an_mroute_has_room_of_its_own() {
+    let daemon = Daemon::start();
+    let mut engine = routing(&daemon);
+    engine.send(&Order::Add { client: 7, statement: mroute("up0", "down0") });
+    for n in 0..10u8 {
+        let key =
+            RouteKey { source: Some(ip("10.0.11.9")), group: Ipv4Addr::new(239, 1, 1, n).into() };
+        engine.send(&Order::SetRoute(Route { key, ..route(UP, &[(DOWN, 1)]) }));
+    }
+    engine.until(|notice| matches!(notice, Notice::RouteFailed { .. }).then_some(()));
+    engine.sync();
+    assert_eq!(daemon.kernel.entries(Af::Ip4).len(), 9);
+    daemon.stop(engine);
+}
+
 #[test]
 fn statements_cannot_name_further_interfaces() {
     let daemon = Daemon::start();

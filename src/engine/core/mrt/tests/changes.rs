@@ -294,6 +294,22 @@ fn an_entry_that_the_kernel_lost_is_installed_again() {
     assert_eq!(bench.packet("up", S, G), "d1");
 }
 
+/// The configuration has less room than the engine before had.
+#[test]
+fn a_new_engine_keeps_no_more_than_it_has_room_for() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        for group in [G, "239.1.1.2", "239.1.1.3"] {
+            bench.join("d1", group, &[]);
+            bench.packet("up", S, group);
+        }
+        bench.limits.max_routes = 2;
+        bench.restart();
+        assert_eq!((bench.mrt.len(), bench.table().len()), (2, 2));
+    }
+    on!([Behaviour::FreeBsd, Behaviour::OpenBsd], check);
+}
+
 /// Nothing of an engine before us is cut before its members had the time to answer.
 #[test]
 fn a_new_engine_keeps_what_is_installed_until_members_had_time_to_answer() {
