@@ -43,6 +43,8 @@ impl<F: Family> Routes<F> {
         let Some(handle) = found.or_else(enter) else { return };
         let was = self.table.get(handle).clone();
         self.table.change(handle, |e| {
+            // One that the kernel dropped unasked was idle: it is where it would be a new one.
+            e.lost &= !e.installed;
             (e.source, e.seen, e.active, e.installed) = (source, seen, now, false);
         });
         self.refresh(now, view, "new flow");
