@@ -332,7 +332,8 @@ impl Run {
         if let (Some(group), true) = (group, elected && lower) {
             // It counts as heard again in MLD only.
             self.follows.alike = false;
-            if !suppress {
+            // In IPv4 it comes from none of the link's networks when there are none.
+            if !suppress && (F::AF == Af::Ip6 || self.parent.links[link].own().is_some()) {
                 let key = (F::AF, link, net::group(F::AF, group));
                 self.members.follow(self.parent.now, key, &asked, Millis(1000));
             }
