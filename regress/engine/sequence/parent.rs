@@ -87,7 +87,7 @@ pub(super) struct Parent {
     pub(super) told: BTreeMap<IpAddr, (IpAddr, u32)>,
     /// Where the groups came from when the engine died, unless the kernel has asked since then.
     pub(super) before: BTreeMap<IpAddr, u32>,
-    /// Groups that packets of came where their route is not from.
+    /// Groups that packets of came where their route is not from, as far as is known.
     pub(super) strays: BTreeSet<IpAddr>,
     /// What the kernel asked lately, with the time until which it may not ask again.
     asked: Vec<(Tick, Upcall)>,
@@ -183,6 +183,8 @@ impl Parent {
         self.settles = Some(self.now + Millis(2500));
         let routes = Af::ALL.map(|af| self.kernel.routes(af)).concat();
         self.before = routes.iter().map(|r| (r.key.group, r.incoming)).collect();
+        // Why they come from there, nobody knows any more.
+        self.strays.extend(routes.iter().map(|r| r.key.group));
         let links = (0..LINKS.len()).filter_map(|link| self.link_notice(link));
         let notices = links.chain(routes.into_iter().map(Notice::Installed)).chain([Notice::Begin]);
         self.take(notices.map(Input::Parent).collect());

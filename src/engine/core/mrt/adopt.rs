@@ -33,15 +33,25 @@ impl<F: Family> Mrt<F> {
         let slot = |ifindex| world.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.slot);
         let Some(group) = F::Addr::from_ip(route.key.group) else { return };
         let by_group = self.routes.by_group();
-        let stand_in = by_group.then(|| merged::any_source(route.key.group));
-        let source = route.key.source.or(stand_in).and_then(F::Addr::from_ip);
+        let incoming = slot(route.incoming);
+        // The kernel does not tell sources; an mroute may.
+        let told = || {
+            let mut rules = self.statics.ranked::<F>(group, incoming?);
+            rules.find_map(|rule| rule.exact::<F>()).map(|(source, _)| source)
+        };
+        let stand_in = || told().or_else(|| F::Addr::from_ip(merged::any_source(route.key.group)));
+        let source = match route.key.source {
+            Some(source) => F::Addr::from_ip(source),
+            None if by_group => stand_in(),
+            None => None,
+        };
         let is_shared = by_group || source.is_none();
         let key = RouteKey { source: source.map(Into::into), group: route.key.group };
         if self.routes.find(&key).is_some() {
             return;
         }
         let room = self.len() < self.routes.limits.max_routes as usize + self.mroutes.len();
-        let Some(incoming) = slot(route.incoming).filter(|_| room) else {
+        let Some(incoming) = incoming.filter(|_| room) else {
             self.routes.orders.push_back(Order::DeleteRoute(key));
             return;
         };

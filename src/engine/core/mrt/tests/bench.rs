@@ -96,6 +96,7 @@ pub(super) struct Bench<F: Family> {
     pub(super) members: Wanted<F>,
     pub(super) now: Tick,
     pub(super) limits: Limits,
+    mroutes: Vec<Mroute>,
     /// Orders since they were last looked at, one a line.
     orders: String,
     /// Events and log lines since they were last looked at.
@@ -124,6 +125,7 @@ impl<F: Family> Bench<F> {
             members: Wanted(BTreeMap::new()),
             now: Tick(1_000),
             limits: Limits::default(),
+            mroutes: Vec::new(),
             orders: String::new(),
             events: Vec::new(),
             behaviour,
@@ -254,13 +256,14 @@ impl<F: Family> Bench<F> {
     }
 
     pub(super) fn configure(&mut self, mroutes: &[Mroute]) {
+        self.mroutes = mroutes.to_vec();
         self.mrt.configure(self.now, self.limits, mroutes, world!(self));
         self.turn();
     }
 
     pub(super) fn limit(&mut self, max_routes: u32) {
         self.limits.max_routes = max_routes;
-        self.mrt.configure(self.now, self.limits, &[], world!(self));
+        self.mrt.configure(self.now, self.limits, &self.mroutes, world!(self));
     }
 
     /// A packet arrives; the names of the interfaces that it leaves by, once the kernel had its
@@ -386,7 +389,7 @@ impl<F: Family> Bench<F> {
     pub(super) fn restart(&mut self) {
         self.mrt = Mrt::new(self.behaviour.capabilities(F::AF), [3, 4]);
         self.members.0.clear();
-        self.mrt.configure(self.now, self.limits, &[], world!(self));
+        self.mrt.configure(self.now, self.limits, &self.mroutes, world!(self));
         self.mrt.on_links_changed_all(self.now, world!(self));
         for route in self.kernel.routes(F::AF) {
             self.mrt.on_installed(self.now, &route, world!(self));

@@ -1,7 +1,7 @@
 //! A kernel that looks up entries by group alone, drops idle ones, asks once for each group, and
 //! never tells of a wrong interface (OpenBSD's ip_mroute.c: `mfc_find`, `mfc_expire_route`).
 
-use super::bench::{Bench, ip, world};
+use super::bench::{Bench, ip, mroute, world};
 use super::on;
 use crate::config::model::Role;
 use crate::kroute::fake::Behaviour;
@@ -144,6 +144,22 @@ fn what_was_seen_on_an_interface_that_is_gone_is_asked_about_anew() {
         bench.remove("st");
         bench.packet("d2", "10.2.0.9", G);
         assert_eq!(bench.packet("d2", "10.2.0.9", G), "up");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+/// The kernel does not tell the source, without which the `mroute` is for other packets.
+#[test]
+fn an_mroute_s_entry_outlives_an_engine() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.link("st", Role::Static, "10.4.0.1/24", |_| {});
+        bench.configure(&[mroute::<F>("from st source 10.4.0.9/32 group 239.1.1.1/32 to d1")]);
+        assert_eq!(bench.packet("st", "10.4.0.9", G), "d1");
+        bench.restart();
+        bench.mrt.settle(bench.now, world!(bench));
+        bench.turn();
+        assert_eq!((bench.only().as_str(), bench.orders().as_str()), ("st: d1", ""));
     }
     on!([Behaviour::OpenBsd], check);
 }
