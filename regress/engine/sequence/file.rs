@@ -15,6 +15,8 @@ use super::net::{group, sender};
 
 /// Points that a file can differ in.
 pub(super) const POINTS: u32 = 24;
+/// The point that sets a threshold.
+pub(super) const THRESHOLD: u32 = 21;
 /// The point that bounds the table of routes.
 pub(super) const BOUNDED: u32 = 19;
 
@@ -74,7 +76,7 @@ fn text(points: u32) -> String {
             (has(4), deny),
             (has(7), "forward-non-querier yes"),
             (has(8), "fast-leave yes"),
-            (has(21), "threshold 5"),
+            (has(THRESHOLD), "threshold 5"),
             (has(22), "robustness 3"),
         ],
     );

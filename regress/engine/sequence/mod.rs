@@ -188,6 +188,9 @@ impl Run {
                 // A link of another role is another link.
                 self.parent.before.clear();
                 self.parent.reload(self.parent.points ^ mask);
+                // It writes an entry again that the kernel had dropped unasked, in IPv4 only.
+                let expires = self.parent.behaviour.capabilities(Af::Ip4).entries_expire;
+                self.follows.alike &= !expires || mask >> file::THRESHOLD & 1 == 0;
                 self.follows.evicts |= self.parent.points >> file::BOUNDED & 1 == 1;
             }
             Op::Statement { add, which } => {

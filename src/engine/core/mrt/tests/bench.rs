@@ -385,15 +385,26 @@ impl<F: Family> Bench<F> {
         table[0].splitn(3, ' ').last().unwrap().to_owned()
     }
 
-    /// An engine dies and another one starts: its table is empty, the kernel's is not.
+    /// Another engine takes over: it is told of interfaces, then of routes, then of vifs.
     pub(super) fn restart(&mut self) {
         self.mrt = Mrt::new(self.behaviour.capabilities(F::AF), [3, 4]);
+        self.mrt.expect_installed();
         self.members.0.clear();
+        let vifs: Vec<Vif> = self
+            .links
+            .iter_mut()
+            .map(|link| std::mem::replace(&mut link.vif, Vif::Requested))
+            .collect();
         self.mrt.configure(self.now, self.limits, &self.mroutes, world!(self));
         self.mrt.on_links_changed_all(self.now, world!(self));
         for route in self.kernel.routes(F::AF) {
             self.mrt.on_installed(self.now, &route, world!(self));
         }
+        self.mrt.begin(self.now, world!(self));
+        for (link, vif) in self.links.iter_mut().zip(vifs) {
+            link.vif = vif;
+        }
+        self.mrt.on_links_changed_all(self.now, world!(self));
         self.turn();
         self.orders.clear();
     }
