@@ -71,8 +71,8 @@ impl<F: Family> Mrt<F> {
             ..Entry::default()
         };
         self.differs |= !same_outputs(&report::route(&entry, world.links), route);
-        self.routes.table.insert(entry);
         self.plan(now);
+        self.routes.table.insert(entry);
     }
 
     /// Members had the time to answer: routes of an engine before us that nobody wants go.

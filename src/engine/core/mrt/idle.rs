@@ -63,7 +63,7 @@ impl<F: Family> Mrt<F> {
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
-    /// Starts the readings when the first route that idles comes.
+    /// Starts the readings before the first route that idles comes.
     pub(super) fn plan(&mut self, now: Tick) {
         if self.next_deadline().is_none() {
             self.due = Some(now + self.interval());

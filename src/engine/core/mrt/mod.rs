@@ -162,6 +162,11 @@ impl<F: Family> Mrt<F> {
             let view = View::new(&self.statics, world, group);
             if view.member_links().is_empty() {
                 self.routes.table.forgive_star(group);
+                // Entries of one source, which have to be beneath it, may have been refused as well.
+                let rules = self.statics.iter_from(0).map(|(_, rule)| rule);
+                let is_exact = |r: &&Rule| r.exact::<F>().is_some_and(|(_, of)| of == group);
+                let rules: Vec<Rule> = rules.filter(is_exact).cloned().collect();
+                self.apply(now, &rules, world);
             }
         }
         self.refresh(now, group, world, "membership changed");
@@ -308,6 +313,7 @@ impl<F: Family> Mrt<F> {
     /// Decides again for what these rules are for, and installs those that need no packet to come
     /// first.
     fn apply(&mut self, now: Tick, rules: &[Rule], world: World<'_, F>) {
+        self.plan(now);
         let mut groups: Vec<F::Addr> = rules.iter().filter_map(Rule::group::<F>).collect();
         let ranges: Vec<&Rule> = rules.iter().filter(|r| r.group::<F>().is_none()).collect();
         if !ranges.is_empty() {
@@ -330,7 +336,6 @@ impl<F: Family> Mrt<F> {
         for group in groups {
             self.refresh(now, group, world, "mroute");
         }
-        self.plan(now);
     }
 
     /// The groups with entries, and where (*,G) entries are possible those with members, that are

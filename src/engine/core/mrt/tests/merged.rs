@@ -1,6 +1,7 @@
 //! A kernel that looks up entries by group alone, drops idle ones, asks once for each group, and
 //! never tells of a wrong interface (OpenBSD's ip_mroute.c: `mfc_find`, `mfc_expire_route`).
 
+use super::super::READ_INTERVAL_EXPIRING;
 use super::bench::{Bench, ip, mroute, world};
 use super::on;
 use crate::config::model::Role;
@@ -160,6 +161,18 @@ fn an_mroute_s_entry_outlives_an_engine() {
         bench.mrt.settle(bench.now, world!(bench));
         bench.turn();
         assert_eq!((bench.only().as_str(), bench.orders().as_str()), ("st: d1", ""));
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
+#[test]
+fn the_first_entry_is_counted_after_a_whole_interval() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.configure(&[]);
+        bench.pass(12);
+        bench.configure(&[mroute::<F>("from d1 source 10.1.0.9/32 group 239.1.1.1/32 to d2")]);
+        assert_eq!(bench.mrt.next_deadline(), Some(bench.now + READ_INTERVAL_EXPIRING));
     }
     on!([Behaviour::OpenBsd], check);
 }

@@ -3,6 +3,7 @@
 use super::bench::{Bench, any_source, ip, mroute, net, rule, world};
 use super::on;
 use crate::config::model::{GroupSet, Role};
+use crate::kroute::RouteKey;
 use crate::kroute::fake::Behaviour;
 use crate::wire::Family;
 
@@ -182,6 +183,29 @@ fn where_the_kernel_refuses_it_flows_have_their_own() {
         bench.leave("d1", G);
         bench.join("d1", G, &[]);
         assert_eq!(stars(&bench), 1);
+    }
+    on!([Behaviour::Linux], check);
+}
+
+/// Without the entry of the one source its packets would go by (*,G), to another interface.
+#[test]
+fn an_mroute_of_one_source_that_was_refused_is_tried_again_with_it() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = open::<F>(kernel);
+        bench.link("st", Role::Static, "10.4.0.1/24", |_| {});
+        bench.configure(&[
+            mroute::<F>("from st group 239.1.1.1/32 to d2"),
+            mroute::<F>("from st source 10.4.0.9/32 group 239.1.1.1/32 to d3"),
+        ]);
+        bench.join("d1", G, &[]);
+        let key = RouteKey { source: Some(ip::<F>("10.4.0.9").into()), group: ip::<F>(G).into() };
+        bench.kernel.delete_route(&key).unwrap();
+        bench.mrt.on_route_failed(bench.now, &key, world!(bench));
+        bench.turn();
+        assert_eq!(stars(&bench), 0);
+        bench.leave("d1", G);
+        assert_eq!(bench.packet("st", "10.4.0.9", G), "d3");
+        assert_eq!(bench.packet("st", "10.4.0.8", G), "d2");
     }
     on!([Behaviour::Linux], check);
 }
