@@ -79,7 +79,7 @@ impl Look<'_> {
                 let newest = if view.af == Af::Ip4 { 3 } else { 2 };
                 let older = port.row.version < newest;
                 let said = |(name, group): &(String, IpAddr), claim: &Claim| {
-                    let sayable = name == port.name() && !(older && is_specific(*group));
+                    let sayable = name == port.name() && !(older && net::is_specific(*group));
                     let all = (Mode::Exclude, BTreeSet::new());
                     sayable.then(|| (*group, if older { all } else { claim.clone() }))
                 };
@@ -284,10 +284,6 @@ impl Look<'_> {
             }
         }
     }
-}
-
-fn is_specific(group: IpAddr) -> bool {
-    [Af::Ip4, Af::Ip6].iter().any(|af| net::group(*af, net::SPECIFIC) == group)
 }
 
 fn place(name: &str) -> usize {

@@ -14,7 +14,7 @@ use mcast_proxy::wire::Af;
 use super::net::{group, sender};
 
 /// Points that a file can differ in.
-pub(super) const POINTS: u32 = 24;
+pub(super) const POINTS: u32 = 26;
 /// The point that sets a threshold.
 pub(super) const THRESHOLD: u32 = 21;
 /// The point that bounds the table of routes.
@@ -59,6 +59,7 @@ fn text(points: u32) -> String {
             (!has(0), "source 10.9.0.0/24; source 2001:db8:9::/64"),
             (has(3), near),
             (has(5), deny),
+            (has(24), "igmp-version 2; mld-version 1"),
         ],
     );
     block(
@@ -78,6 +79,7 @@ fn text(points: u32) -> String {
             (has(8), "fast-leave yes"),
             (has(THRESHOLD), "threshold 5"),
             (has(22), "robustness 3"),
+            (has(25), "igmp-version 2; mld-version 1"),
         ],
     );
     let fixed = "static-group 239.1.0.1; static-group ff08::1:0:1; \

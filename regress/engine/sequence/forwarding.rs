@@ -15,7 +15,7 @@ use mcast_proxy::wire::Af;
 
 use super::claim::Claim;
 use super::group::Rules;
-use super::net::interface;
+use super::net::{self, interface};
 use super::parent::Parent;
 
 /// An interface that takes part.
@@ -66,7 +66,14 @@ impl Port {
         rules.iter().all(|r| !r.allow)
     }
 
-    /// Whether hosts may ask for the group, or it may be asked for.
+    /// Whether hosts may ask for the group.
+    pub(super) fn hears(&self, group: IpAddr) -> bool {
+        let af = Af::of(group);
+        let newest = if af == Af::Ip4 { 3 } else { 2 };
+        self.admits(group) && !(net::is_specific(group) && self.settings.version(af) < newest)
+    }
+
+    /// Whether the group may be asked for.
     pub(super) fn admits(&self, group: IpAddr) -> bool {
         !self.is_boundary(group) && self.permits(group, None)
     }

@@ -142,7 +142,7 @@ impl Run {
             for link in 0..net::LINKS.len() {
                 let port = ports.iter().find(|port| port.link == link);
                 let up = self.parent.links[link].up;
-                let keeps = |group| port.is_some_and(|port| up && port.admits(group));
+                let keeps = |group| port.is_some_and(|port| up && port.hears(group));
                 self.members.keep(af, link, keeps);
                 if let Some(port) = port {
                     self.members.rules(af, link, port.rules(af));
@@ -270,14 +270,14 @@ impl Run {
         let Some(port) = ports.iter().find(|p| Some(p.ifindex) == at.ifindex) else { return };
         let (rules, now) = (port.rules(af), self.parent.now);
         let configured = port.configured(af);
-        let is_specific = group == net::SPECIFIC;
         let foreign = match (af, host.is_unspecified()) {
             (Af::Ip4, false) => !at.addressed && !port.takes_any(),
             (Af::Ip4, true) | (Af::Ip6, false) => false,
             (Af::Ip6, true) => true,
         };
         let group = net::group(af, group);
-        if foreign || !port.admits(group) {
+        let is_specific = net::is_specific(group);
+        if foreign || !port.hears(group) {
             return;
         }
         let (key, goes_by) = ((af, link, group), (rules, &configured));

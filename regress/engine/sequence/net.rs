@@ -10,7 +10,7 @@ use mcast_proxy::wire::Af;
 pub(super) const LINKS: [&str; 6] = ["up0", "up1", "d0", "d1", "d2", "st0"];
 const GROUPS: [[u8; 3]; 5] = [[239, 1, 1], [239, 1, 2], [239, 2, 1], [239, 255, 1], [232, 1, 1]];
 /// The place of the source-specific one.
-pub(super) const SPECIFIC: usize = 4;
+const SPECIFIC: usize = 4;
 /// Senders of data: two from afar, one on each of up0, d0 and d1.
 const SENDERS: [[u8; 2]; 5] = [[9, 8], [9, 9], [1, 9], [3, 9], [4, 9]];
 
@@ -18,6 +18,11 @@ const SENDERS: [[u8; 2]; 5] = [[9, 8], [9, 9], [1, 9], [3, 9], [4, 9]];
 pub(super) fn group(af: Af, n: usize) -> IpAddr {
     let [a, b, d] = GROUPS[n % GROUPS.len()];
     twin(af, Ipv4Addr::new(a, b, 0, d))
+}
+
+/// Whether the group is source-specific.
+pub(super) fn is_specific(address: IpAddr) -> bool {
+    group(Af::of(address), SPECIFIC) == address
 }
 
 /// Senders of data.
