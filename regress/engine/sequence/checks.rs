@@ -79,7 +79,8 @@ impl Look<'_> {
                 let newest = if view.af == Af::Ip4 { 3 } else { 2 };
                 let older = port.row.version < newest;
                 let said = |(name, group): &(String, IpAddr), claim: &Claim| {
-                    let sayable = name == port.name() && !(older && net::is_specific(*group));
+                    let sayable = name == port.name()
+                        && !(older && net::is_specific(&self.parent.config, *group));
                     let all = (Mode::Exclude, BTreeSet::new());
                     sayable.then(|| (*group, if older { all } else { claim.clone() }))
                 };

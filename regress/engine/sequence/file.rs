@@ -14,7 +14,7 @@ use mcast_proxy::wire::Af;
 use super::net::{group, sender};
 
 /// Points that a file can differ in.
-pub(super) const POINTS: u32 = 26;
+pub(super) const POINTS: u32 = 27;
 /// The point that sets a threshold.
 pub(super) const THRESHOLD: u32 = 21;
 /// The point that bounds the table of routes.
@@ -101,6 +101,8 @@ fn text(points: u32) -> String {
     let lines = [
         (has(16), "wrongvif follow"),
         (has(BOUNDED), "max-routes 6"),
+        (has(26), "ssm-range 232.0.0.0/8\nssm-range ff38::/32"),
+        (has(26), "ssm-range 239.2.0.0/16\nssm-range ff08::2:0:0/96"),
         (has(11), "mgroup from up0 group 239.1.0.2\nmgroup from up0 group ff08::1:0:2"),
         (has(11), "mgroup from st0 group 239.2.0.0/30 source 10.9.0.9"),
         (has(11), "mgroup from st0 group ff08::2:0:0/126 source 2001:db8:9::9"),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use ipnet::IpNet;
 use mcast_proxy::config::model::{
-    GroupSet, Mroute, Pattern, QuerierMode, Role, Settings, SourceMatch, SourceNet,
+    Config, GroupSet, Mroute, Pattern, QuerierMode, Role, Settings, SourceMatch, SourceNet,
 };
 use mcast_proxy::imsg::ctl::{GroupRow, LinkRow, Mode};
 use mcast_proxy::kroute::Interface;
@@ -67,10 +67,11 @@ impl Port {
     }
 
     /// Whether hosts may ask for the group.
-    pub(super) fn hears(&self, group: IpAddr) -> bool {
+    pub(super) fn hears(&self, config: &Config, group: IpAddr) -> bool {
         let af = Af::of(group);
         let newest = if af == Af::Ip4 { 3 } else { 2 };
-        self.admits(group) && !(net::is_specific(group) && self.settings.version(af) < newest)
+        let is_older = self.settings.version(af) < newest;
+        self.admits(group) && !(is_older && net::is_specific(config, group))
     }
 
     /// Whether the group may be asked for.

@@ -342,6 +342,16 @@ impl Group {
         }
     }
 
+    /// It is source-specific from now on: whoever named no sources asks for nothing. RFC 4604,
+    /// section 2.2.
+    pub(super) fn name_sources(&mut self, now: Tick) {
+        if self.exclude.is_some() {
+            self.exclude = Some(now);
+            self.hosts.retain(|_, (claim, _)| claim.0 == Mode::Include);
+            self.lapse(now);
+        }
+    }
+
     /// We are no longer the querier.
     pub(super) fn yield_to_another(&mut self) {
         (self.ask, self.fresh, self.round) = (0, false, None);

@@ -27,6 +27,17 @@ impl Heard {
         }
     }
 
+    /// Reports of older versions are not repeated for groups that they cannot say any more: they
+    /// age out.
+    pub(super) fn unsayable(&mut self, which: impl Fn(IpAddr) -> bool) {
+        for ((family, _), (here, claims)) in &mut self.links {
+            let newest = if *family == Af::Ip4 { 3 } else { 2 };
+            if here.is_some_and(|(version, _)| version < newest) {
+                claims.retain(|group, _| !which(*group));
+            }
+        }
+    }
+
     /// The claims on a link.
     pub(super) fn on(&self, family: Af, ifindex: u32) -> BTreeMap<IpAddr, Claim> {
         self.links.get(&(family, ifindex)).map(|(_, claims)| claims.clone()).unwrap_or_default()

@@ -93,6 +93,14 @@ impl Members {
         self.groups.retain(|(family, at, group), _| (*family, *at) != (af, link) || keeps(*group));
     }
 
+    /// Groups that are source-specific from now on.
+    pub(super) fn name_sources(&mut self, now: Tick, which: impl Fn(IpAddr) -> bool) {
+        for (_, group) in self.groups.iter_mut().filter(|((.., group), _)| which(*group)) {
+            group.name_sources(now);
+        }
+        self.tidy();
+    }
+
     /// Everything that happens up to a moment.
     pub(super) fn pass(&mut self, end: Tick) {
         for group in self.groups.values_mut() {

@@ -142,7 +142,8 @@ impl Run {
             for link in 0..net::LINKS.len() {
                 let port = ports.iter().find(|port| port.link == link);
                 let up = self.parent.links[link].up;
-                let keeps = |group| port.is_some_and(|port| up && port.hears(group));
+                let keeps =
+                    |group| port.is_some_and(|port| up && port.hears(&self.parent.config, group));
                 self.members.keep(af, link, keeps);
                 if let Some(port) = port {
                     self.members.rules(af, link, port.rules(af));
@@ -187,7 +188,14 @@ impl Run {
             Op::Reload(mask) => {
                 // A link of another role is another link.
                 self.parent.before.clear();
+                let before = self.parent.config.ssm_ranges.clone();
                 self.parent.reload(self.parent.points ^ mask);
+                let config = &self.parent.config;
+                if config.ssm_ranges != before {
+                    let is_specific = |g| net::is_specific(config, g);
+                    self.members.name_sources(self.parent.now, is_specific);
+                    self.parent.heard.unsayable(is_specific);
+                }
                 // It writes an entry again that the kernel had dropped unasked, in IPv4 only.
                 let expires = self.parent.behaviour.capabilities(Af::Ip4).entries_expire;
                 self.follows.alike &= !expires || mask >> file::THRESHOLD & 1 == 0;
@@ -276,8 +284,8 @@ impl Run {
             (Af::Ip6, true) => true,
         };
         let group = net::group(af, group);
-        let is_specific = net::is_specific(group);
-        if foreign || !port.hears(group) {
+        let is_specific = net::is_specific(&self.parent.config, group);
+        if foreign || !port.hears(&self.parent.config, group) {
             return;
         }
         let (key, goes_by) = ((af, link, group), (rules, &configured));

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use mcast_proxy::config::model::Config;
 use mcast_proxy::kroute::{Interface, InterfaceAddress};
 use mcast_proxy::wire::Af;
 
 /// Interfaces: two upstreams, three downstreams, a static one.
 pub(super) const LINKS: [&str; 6] = ["up0", "up1", "d0", "d1", "d2", "st0"];
 const GROUPS: [[u8; 3]; 5] = [[239, 1, 1], [239, 1, 2], [239, 2, 1], [239, 255, 1], [232, 1, 1]];
-/// The place of the source-specific one.
+/// The place of the one that is source-specific whatever the file says.
 const SPECIFIC: usize = 4;
 /// Senders of data: two from afar, one on each of up0, d0 and d1.
 const SENDERS: [[u8; 2]; 5] = [[9, 8], [9, 9], [1, 9], [3, 9], [4, 9]];
@@ -21,8 +22,9 @@ pub(super) fn group(af: Af, n: usize) -> IpAddr {
 }
 
 /// Whether the group is source-specific.
-pub(super) fn is_specific(address: IpAddr) -> bool {
+pub(super) fn is_specific(config: &Config, address: IpAddr) -> bool {
     group(Af::of(address), SPECIFIC) == address
+        || config.ssm_ranges.iter().any(|range| range.contains(&address))
 }
 
 /// Senders of data.

@@ -159,11 +159,15 @@ impl<F: Family> Host<F> {
         host
     }
 
-    /// Goes by other settings; a change of the version spoken announces everything again.
+    /// Goes by other settings; a change of the version spoken, or of what it can say, announces
+    /// everything again.
     pub fn configure(&mut self, now: Tick, config: HostConfig<F>) {
         self.enter(now);
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
         self.choose_version();
+        if self.is_older() && before.ssm != self.config.ssm && !self.leaving {
+            self.announce_all();
+        }
     }
 
     /// The interface has, or has no more, an address to send from. A new one announces everything.

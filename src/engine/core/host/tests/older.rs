@@ -16,6 +16,7 @@ both! {
     a_general_query_is_answered_by_a_report_a_group
     a_specific_query_is_answered_by_a_report
     source_specific_groups_are_not_reported
+    a_group_is_reported_once_no_range_names_it
     a_leave_queued_when_the_version_changes_is_not_lost
     a_group_left_before_its_answer_is_not_reported
 }
@@ -201,6 +202,18 @@ fn source_specific_groups_are_not_reported<F: Sample>() {
         [Said::Record(Allow, F::ssm_group(4), addresses::<F>(&[1]))],
         "nothing is left of it once the newest version is spoken again"
     );
+}
+
+/// The version has no sources, which does not matter any more.
+fn a_group_is_reported_once_no_range_names_it<F: Sample>() {
+    let mut bench = bench::<F>();
+    bench.set(F::ssm_group(1), include::<F>(&[1]));
+    bench.run(Millis(20_000));
+    assert_eq!(bench.said(), []);
+    let config = HostConfig { ifindex: 7, max_version: F::LAYOUT.newest, ssm: Vec::new() };
+    bench.host.configure(bench.now, config);
+    bench.run(Millis(20_000));
+    assert_eq!(bench.said(), vec![Said::Report(old::<F>(), F::ssm_group(1)); 2]);
 }
 
 fn a_leave_queued_when_the_version_changes_is_not_lost<F: Sample>() {
