@@ -331,6 +331,7 @@ impl Parent {
                 let refuse = &mut self.refuse[route.key.family().index()];
                 if *refuse > 0 {
                     *refuse -= 1;
+                    self.before.remove(&route.key.group);
                     return Some(Notice::RouteFailed { key: route.key, reason: "a test".into() });
                 }
                 self.kernel.set_route(&route).expect("a sound route");
