@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::ops::BitOr;
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use super::set::SlotSet;
+use crate::engine::core::index::Index;
 use crate::engine::core::link::{Link, Vif};
 use crate::engine::core::slab::{NONE, Slab};
 use crate::engine::core::slot::{Slot, Slots};
@@ -177,26 +177,23 @@ impl Default for Group {
 #[derive(Debug)]
 pub(super) struct Table<F: Family> {
     entries: Slab<Entry<F>>,
-    flows: HashTable<u32>,
+    flows: Index,
     groups: HashMap<F::Addr, Group, Keyed>,
     drops: BTreeSet<(Tick, u32)>,
     learned: usize,
     fixed: usize,
-    keyed: Keyed,
 }
 
 impl<F: Family> Table<F> {
     /// An empty one; `seed` keys the hashes.
     pub(super) fn new(seed: [u64; 2]) -> Self {
-        let keyed = Keyed(seed);
         Self {
             entries: Slab::default(),
-            flows: HashTable::new(),
-            groups: HashMap::with_hasher(keyed),
+            flows: Index::new(seed),
+            groups: HashMap::with_hasher(Keyed(seed)),
             drops: BTreeSet::new(),
             learned: 0,
             fixed: 0,
-            keyed,
         }
     }
 
@@ -243,11 +240,10 @@ impl<F: Family> Table<F> {
 
     /// The entry of (source, group).
     pub(super) fn flow(&self, source: F::Addr, group: F::Addr) -> Option<u32> {
-        let is_it = |h: &u32| {
-            let entry = &self.entries[*h];
+        self.flows.find(self.flows.hash(&[source, group]), |handle| {
+            let entry = &self.entries[handle];
             entry.source == source && entry.group == group
-        };
-        self.flows.find(hash(self.keyed, source, group), is_it).copied()
+        })
     }
 
     /// The group's own entry.
@@ -294,9 +290,7 @@ impl<F: Family> Table<F> {
             if next != NONE {
                 self.entries[next].previous = handle;
             }
-            let (entries, keyed) = (&self.entries, self.keyed);
-            let rehash = |h: &u32| hash(keyed, entries[*h].source, entries[*h].group);
-            self.flows.insert_unique(hash(keyed, source, address), handle, rehash);
+            self.flows.insert(self.flows.hash(&[source, address]), handle);
         }
         self.account(handle, true);
         handle
@@ -307,10 +301,7 @@ impl<F: Family> Table<F> {
         self.account(handle, false);
         let entry = self.entries.remove(handle);
         if entry.kind != Kind::Shared {
-            let key = hash(self.keyed, entry.source, entry.group);
-            if let Ok(found) = self.flows.find_entry(key, |h| *h == handle) {
-                found.remove();
-            }
+            self.flows.remove(self.flows.hash(&[entry.source, entry.group]), handle);
             if entry.next != NONE {
                 self.entries[entry.next].previous = entry.previous;
             }
@@ -327,9 +318,6 @@ impl<F: Family> Table<F> {
             if group.shared == NONE && group.first == NONE && !group.starless {
                 self.drop_group(entry.group);
             }
-        }
-        if self.entries.count() == 0 {
-            self.flows = HashTable::new();
         }
         entry
     }
@@ -387,7 +375,7 @@ impl<F: Family> Table<F> {
     fn drop_group(&mut self, group: F::Addr) {
         self.groups.remove(&group);
         if self.groups.is_empty() {
-            self.groups = HashMap::with_hasher(self.keyed);
+            self.groups = HashMap::with_hasher(*self.groups.hasher());
         }
     }
 
@@ -412,8 +400,4 @@ impl<F: Family> Table<F> {
         };
         *count = if present { *count + 1 } else { count.saturating_sub(1) };
     }
-}
-
-fn hash<A: Address>(keyed: Keyed, source: A, group: A) -> u64 {
-    keyed.hash_one((source, group))
 }
