@@ -108,10 +108,8 @@ fn kernel_table_is_mended_after_an_error() {
         let lacking = [NO_MRT_ROUTE];
         let daemon =
             Daemon::spawn_lacking(&network.router, "mcast-proxy", &[], &text, &lacking).serving();
-        network.wait_vifs(&["up0", "down1"]);
-        let (lab, group) = (Lab { network: &network, daemon }, ip("ff2e::3"));
+        let (lab, group) = (Lab::of(&network, daemon, &["up0", "down1"]), ip("ff2e::3"));
         lab.wait_state(group, "forwarding");
-        lab.settle();
         meddle::delete_route(&network.router, source(group, 2), group);
         lab.daemon.order(&["add", "up0", "10.0.0.2", "225.1.2.3", "down1"]);
         for line in ["route (10.0.0.2, 225.1.2.3): ", "put right: 0 interfaces, 1 routes"] {

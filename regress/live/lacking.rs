@@ -7,6 +7,7 @@ use crate::net::lacking::{
 use crate::net::socket::{Receiver, Sender};
 use crate::net::topology::{Network, source};
 use crate::net::{Host, ip, live, wait_for};
+use crate::statics::Lab;
 
 const TEXT: &str = "ipv6 yes\nuser nobody\ninterface up0 { upstream }\n";
 
@@ -67,8 +68,7 @@ fn assert_mode_where_the_kernel_lacks_pim() {
             + &routes("ff2e:2::/64", "ff2e:3::/64");
         let lacking = [NO_MRT_PIM, NO_MRT6_PIM];
         let daemon = Daemon::spawn_lacking(&network.router, "mcast-proxy", &[], &text, &lacking);
-        let daemon = daemon.serving();
-        network.wait_vifs(&["up0", "down1", "down2"]);
+        let daemon = Lab::of(&network, daemon.serving(), &["up0", "down1", "down2"]).daemon;
         for [output, other] in [["225.1.2.3", "225.1.3.3"], ["ff2e:2::3", "ff2e:3::3"]] {
             let (output, other) = (ip(output), ip(other));
             let from = source(output, 2);

@@ -28,10 +28,15 @@ pub(crate) struct Lab<'a> {
 
 impl<'a> Lab<'a> {
     /// Starts the daemon with [`BARE`] and these statements, and waits until all its interfaces
-    /// are there and in the routes.
+    /// are there.
     pub(crate) fn new(network: &'a Network, statements: &str) -> Self {
         let daemon = Daemon::start(&network.router, &format!("{BARE}{statements}"));
-        network.wait_vifs(&["up0", "down1", "down2"]);
+        Self::of(network, daemon, &["up0", "down1", "down2"])
+    }
+
+    /// Waits until these interfaces of the daemon are vifs, and in its routes.
+    pub(crate) fn of(network: &'a Network, daemon: Daemon<'a>, interfaces: &[&str]) -> Self {
+        network.wait_vifs(interfaces);
         let lab = Self { network, daemon };
         lab.settle();
         lab
@@ -339,8 +344,7 @@ fn waiting_routes_keep_their_prefix() {
             assert_eq!(row["reason"], "absent or down: down1");
         }
         network.router.cable("down1", &network.receivers[0], "eth0");
-        network.wait_vifs(&["up0", "down1", "down2"]);
-        let lab = Lab { network: &network, daemon };
+        let lab = Lab::of(&network, daemon, &["up0", "down1", "down2"]);
         lab.wait_state(ip("225.7.8.9"), "forwarding");
         lab.check(ip("225.7.8.9"), 2, ONE);
         for (inside, outside) in [("225.1.2.200", "225.1.3.200"), ("ff2e::200", "ff2e:0:0:1::200")]
@@ -401,7 +405,7 @@ mroute from \"up*\" group ff2e:9::9 to \"down+\"
 ";
         network.router.delete("down2");
         let daemon = Daemon::start(&network.router, text);
-        network.wait_vifs(&["up0", "down1"]);
+        let lab = Lab::of(&network, daemon, &["up0", "down1"]);
         let groups = ["225.1.2.3", "225.9.9.9", "ff2e::3", "ff2e:9::9"].map(ip);
         let mut first = groups.map(|g| Receiver::join(&network.receivers[0], "eth0", g));
         let mut senders = groups.map(|g| Sender::new(&network.source, "eth0", source(g, 2), g));
@@ -410,7 +414,6 @@ mroute from \"up*\" group ff2e:9::9 to \"down+\"
             wait_for("data by the first", || (receiver.got() == [0, 1, 2, 3]).then_some(()));
         }
         network.link(2, "down2", &network.receivers[1]);
-        let lab = Lab { network: &network, daemon };
         network.wait_vifs(&["down2"]);
         for group in groups {
             wait_for("two outputs", || {
@@ -430,7 +433,7 @@ fn loopback_is_taken_by_its_name_only() {
         let text = "ipv6 yes\nuser nobody\ninterface \"*\" { }
 mroute from \"*\" group 225.1.2.3 to \"*\"\nmroute from \"*\" group ff2e::3 to \"*\"\n";
         let daemon = Daemon::start(&network.router, text);
-        network.wait_vifs(&["up0", "down1", "down2"]);
+        let daemon = Lab::of(&network, daemon, &["up0", "down1", "down2"]).daemon;
         let names = || {
             let rows = daemon.rows("interfaces", |_| true);
             rows.iter().map(|row| row["interface"].clone()).collect::<Vec<_>>()
@@ -463,12 +466,15 @@ fn thresholds_of_outputs() {
             )
         };
         let daemon = Daemon::start(&network.router, &text(5));
+        let lab = Lab { network: &network, daemon };
         let group = ip("225.1.2.3");
         let route = |threshold: u8| {
             wait_for("the route", || {
-                let row = daemon.rows("routes", |row| row["state"] == "forwarding").pop()?;
-                (row["outgoing-interfaces"][0]["threshold"] == threshold).then_some(())
+                let row = lab.daemon.rows("routes", |row| row["state"] == "forwarding").pop()?;
+                let outputs = row["outgoing-interfaces"].as_array()?;
+                (outputs.len() == 2 && outputs[0]["threshold"] == threshold).then_some(())
             });
+            lab.settle();
         };
         route(5);
         let out = |ttl| {
@@ -477,8 +483,8 @@ fn thresholds_of_outputs() {
             network.forwarded(&mut sender, group, 4)
         };
         assert_eq!([out(1), out(2), out(5), out(6)], [[0, 0], [0, 4], [0, 4], [4, 4]]);
-        daemon.rewrite(&text(1));
-        daemon.order(&["reload"]);
+        lab.daemon.rewrite(&text(1));
+        lab.daemon.order(&["reload"]);
         route(1);
         assert_eq!([out(1), out(2)], [[0, 0], [4, 4]]);
     });
