@@ -382,7 +382,7 @@ impl Run {
         message[2..4].fill(0);
         let source = address::<F>(net::host(F::AF, link, 9));
         let bytes = F::seal(source, F::REPORTS, message);
-        let envelope = parent::envelope(F::AF, source.into(), F::REPORTS.into());
+        let envelope = net::envelope(F::AF, source.into(), F::REPORTS.into());
         self.parent.input(Input::Packet(Packet { ifindex, envelope, bytes }));
     }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mcast_proxy::config::model::Config;
+use mcast_proxy::imsg::Envelope;
 use mcast_proxy::kroute::{Interface, InterfaceAddress};
 use mcast_proxy::wire::Af;
 
@@ -101,5 +102,19 @@ pub(super) fn interface(link: usize, ifindex: u32, up: bool, own: Option<u8>) ->
         up,
         loopback: false,
         addresses: addresses.collect(),
+    }
+}
+
+/// How a message comes.
+pub(super) fn envelope(family: Af, source: IpAddr, destination: IpAddr) -> Envelope {
+    match (family, source, destination) {
+        (Af::Ip6, IpAddr::V6(source), IpAddr::V6(destination)) => Envelope::Ip6 {
+            source,
+            destination,
+            hop_limit: 1,
+            router_alert: true,
+            checksum_verified: true,
+        },
+        (Af::Ip4 | Af::Ip6, _, _) => Envelope::Ip4,
     }
 }

@@ -10,7 +10,7 @@ use mcast_proxy::imsg::ctl::{
     CounterRow, GroupRow, HostRow, InterfaceRow, LinkRow, MAX_ROWS, Request, RouteRow, Rows,
     Status, Table, UpstreamRow,
 };
-use mcast_proxy::imsg::{Envelope, Notice, Order, Packet, Start, Transmit};
+use mcast_proxy::imsg::{Notice, Order, Packet, Start, Transmit};
 use mcast_proxy::kroute::fake::{self, Behaviour, Fake};
 use mcast_proxy::kroute::{FromKernel, InterfaceChange, Kernel, RouteKey, Upcall};
 use mcast_proxy::sys::time::{Millis, Tick};
@@ -18,7 +18,7 @@ use mcast_proxy::wire::{Af, Family};
 
 use super::file;
 use super::heard::Heard;
-use super::net::{LINKS, interface};
+use super::net::{LINKS, envelope, interface};
 use super::sent::{Says, Sent};
 
 /// Inputs that one event may bring about.
@@ -505,20 +505,6 @@ impl Parent {
 
 fn settings(config: &Config) -> [Option<Rc<Settings>>; LINKS.len()] {
     LINKS.map(|name| config.resolve(name).map(Rc::new))
-}
-
-/// How a message comes.
-pub(super) fn envelope(family: Af, source: IpAddr, destination: IpAddr) -> Envelope {
-    match (family, source, destination) {
-        (Af::Ip6, IpAddr::V6(source), IpAddr::V6(destination)) => Envelope::Ip6 {
-            source,
-            destination,
-            hop_limit: 1,
-            router_alert: true,
-            checksum_verified: true,
-        },
-        (Af::Ip4 | Af::Ip6, _, _) => Envelope::Ip4,
-    }
 }
 
 fn start(behaviour: Behaviour, config: &Config, restarts: u32) -> Start {

@@ -7,8 +7,7 @@ use mcast_proxy::imsg::{Packet, Transmit};
 use mcast_proxy::sys::time::{Millis, Tick};
 use mcast_proxy::wire::{Af, Family, Message, Query, Receiver, RecordType, V4, V6};
 
-use super::net::canonical;
-use super::parent::envelope;
+use super::net::{canonical, envelope};
 
 /// A message, and when and where it was sent.
 #[derive(Clone, Debug)]
