@@ -73,7 +73,7 @@ pub struct SpecificQuery<A> {
     pub sources: Vec<A>,
 }
 
-/// A group's state on one link; in IPv4, all of it is in one line of the processor's cache.
+/// A group's state on one link.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Member<A> {
@@ -90,6 +90,9 @@ struct Member<A> {
     mode: Mode,
     host: Host<A>,
 }
+
+// In IPv4, all that a refresh touches is in one line of the processor's cache.
+const _: () = assert!(size_of::<Member<std::net::Ipv4Addr>>() == 64);
 
 /// What most groups do not have.
 #[derive(Clone, Debug)]
