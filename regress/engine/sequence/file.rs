@@ -43,9 +43,9 @@ pub(super) fn config(points: u32) -> Config {
 
 fn text(points: u32) -> String {
     let has = |point: u32| points >> point & 1 == 1;
-    let near = "boundary 239.255.0.0/16; boundary ff08::ff:0:0/96";
+    let near = "boundary 239.255.0.0/16; boundary ff78::ff:0:0/96";
     let deny =
-        "deny group 239.1.0.0/16 source 10.9.0.8; deny group ff08::1:0:0/96 source 2001:db8:9::8";
+        "deny group 239.1.0.0/16 source 10.9.0.8; deny group ff78::1:0:0/96 source 2001:db8:9::8";
     let mut text = String::from("ipv6 yes\nroute-timeout 60\n");
     let mut block = |name: &str, words: &[(bool, &str)]| {
         let words: Vec<&str> = words.iter().filter(|(said, _)| *said).map(|(_, w)| *w).collect();
@@ -66,7 +66,7 @@ fn text(points: u32) -> String {
         "up1",
         &[
             (has(1), "upstream; preference 2"),
-            (has(1) && has(6), "group 239.1.0.0/16; group ff08::1:0:0/96"),
+            (has(1) && has(6), "group 239.1.0.0/16; group ff78::1:0:0/96"),
             (true, "source any"),
         ],
     );
@@ -82,8 +82,8 @@ fn text(points: u32) -> String {
             (has(25), "igmp-version 2; mld-version 1"),
         ],
     );
-    let fixed = "static-group 239.1.0.1; static-group ff08::1:0:1; \
-                 static-group 239.2.0.1 source 10.9.0.9; static-group ff08::2:0:1 source 2001:db8:9::9";
+    let fixed = "static-group 239.1.0.1; static-group ff78::1:0:1; \
+                 static-group 239.2.0.1 source 10.9.0.9; static-group ff78::2:0:1 source 2001:db8:9::9";
     block(
         "d1",
         &[
@@ -102,18 +102,18 @@ fn text(points: u32) -> String {
         (has(16), "wrongvif follow"),
         (has(BOUNDED), "max-routes 6"),
         (has(26), "ssm-range 232.0.0.0/8\nssm-range ff38::/32"),
-        (has(26), "ssm-range 239.2.0.0/16\nssm-range ff08::2:0:0/96"),
-        (has(11), "mgroup from up0 group 239.1.0.2\nmgroup from up0 group ff08::1:0:2"),
+        (has(26), "ssm-range 239.2.0.0/16\nssm-range ff78::2:0:0/96"),
+        (has(11), "mgroup from up0 group 239.1.0.2\nmgroup from up0 group ff78::1:0:2"),
         (has(11), "mgroup from st0 group 239.2.0.0/30 source 10.9.0.9"),
-        (has(11), "mgroup from st0 group ff08::2:0:0/126 source 2001:db8:9::9"),
+        (has(11), "mgroup from st0 group ff78::2:0:0/126 source 2001:db8:9::9"),
         (has(12), "mroute from st0 group 239.1.0.1 source 10.9.0.9 to d0 d1"),
-        (has(12), "mroute from st0 group ff08::1:0:1 source 2001:db8:9::9 to d0 d1"),
+        (has(12), "mroute from st0 group ff78::1:0:1 source 2001:db8:9::9 to d0 d1"),
         (has(13), "mroute from up0 group 239.1.0.1 to st0"),
-        (has(13), "mroute from up0 group ff08::1:0:1 to st0"),
+        (has(13), "mroute from up0 group ff78::1:0:1 to st0"),
         (has(14), "mroute from \"d+\" except 10.3.0.0/24 group 239.2.0.0/16 to st0"),
-        (has(14), "mroute from \"d+\" except 2001:db8:3::/64 group ff08::2:0:0/96 to st0"),
+        (has(14), "mroute from \"d+\" except 2001:db8:3::/64 group ff78::2:0:0/96 to st0"),
         (has(15), "mroute from up1 group 239.1.0.0/16 source 10.9.0.0/24 to d1"),
-        (has(15), "mroute from up1 group ff08::1:0:0/96 source 2001:db8:9::/64 to d1"),
+        (has(15), "mroute from up1 group ff78::1:0:0/96 source 2001:db8:9::/64 to d1"),
     ];
     for (_, line) in lines.iter().filter(|(said, _)| *said) {
         writeln!(text, "{line}").expect("room");

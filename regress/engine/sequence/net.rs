@@ -57,13 +57,14 @@ fn number(link: usize) -> u8 {
     u8::try_from(link).unwrap_or(0) + 1
 }
 
-/// 10.b.c.d and 2001:db8:b:c::d, 239.b.c.d and ff08::b:c:d, 232.b.c.d and ff38::b:c:d.
+/// 10.b.c.d and 2001:db8:b:c::d, 239.b.c.d and ff78::b:c:d, 232.b.c.d and ff38::b:c:d: groups come in
+/// the same order in both families.
 fn twin(af: Af, address: Ipv4Addr) -> IpAddr {
     let [a, b, c, d] = address.octets().map(u16::from);
     match (af, a) {
         (Af::Ip4, _) => address.into(),
         (Af::Ip6, 232) => Ipv6Addr::new(0xff38, 0, 0, 0, 0, b, c, d).into(),
-        (Af::Ip6, 239) => Ipv6Addr::new(0xff08, 0, 0, 0, 0, b, c, d).into(),
+        (Af::Ip6, 239) => Ipv6Addr::new(0xff78, 0, 0, 0, 0, b, c, d).into(),
         (Af::Ip6, _) => Ipv6Addr::new(0x2001, 0xdb8, b, c, 0, 0, 0, d).into(),
     }
 }
@@ -78,7 +79,7 @@ pub(super) fn canonical(address: IpAddr) -> Ipv4Addr {
             [0x2001, _, b, c, _, _, _, d] => Ipv4Addr::new(10, low(b), low(c), low(d)),
             [0xff38, _, _, _, _, b, c, d] => Ipv4Addr::new(232, low(b), low(c), low(d)),
             [0, 0, 0, 0, 0, 0, 0, 1] => Ipv4Addr::LOCALHOST,
-            [0xff08, _, _, _, _, b, c, d] => Ipv4Addr::new(239, low(b), low(c), low(d)),
+            [0xff78, _, _, _, _, b, c, d] => Ipv4Addr::new(239, low(b), low(c), low(d)),
             _ => Ipv4Addr::UNSPECIFIED,
         },
     }
