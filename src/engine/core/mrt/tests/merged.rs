@@ -194,6 +194,25 @@ fn an_interface_that_replaces_one_after_an_engine_s_death_is_an_output_of_its_ow
     on!([Behaviour::OpenBsd], check);
 }
 
+/// That it came from elsewhere once is as old as the entry.
+#[test]
+fn a_group_whose_entry_the_kernel_dropped_comes_from_upstream_again() {
+    fn check<F: Family>(kernel: Behaviour) {
+        let mut bench = Bench::<F>::new(kernel);
+        bench.packet("d2", "10.2.0.9", G);
+        bench.restart();
+        bench.join("d1", G, &[]);
+        bench.mrt.settle(bench.now, world!(bench));
+        bench.turn();
+        assert_eq!(bench.only(), "d2: up d1");
+        let key = bench.kernel.routes(F::AF)[0].key;
+        assert!(bench.fake.lose_entry(key));
+        bench.packet("d3", "10.3.0.9", G);
+        assert_eq!(bench.only(), "up: d1");
+    }
+    on!([Behaviour::OpenBsd], check);
+}
+
 #[test]
 fn a_deleted_interface_and_a_flush_take_the_entry_along() {
     fn check<F: Family>(kernel: Behaviour) {
