@@ -21,6 +21,7 @@ scenarios! {
     configured_source_specific_memberships_name_their_sources
     a_new_source_specific_range_ends_what_excludes
     hosts_are_shown
+    the_last_reporter_is_the_member_that_reported_last
     a_leave_waits_for_its_queries_by_default
     fast_leave_immediate_takes_the_leave_at_once
     fast_leave_yes_knows_the_other_hosts
@@ -186,6 +187,26 @@ fn hosts_are_shown<F: Net>(system: Behaviour) {
     assert_eq!(router.hosts().len(), 1);
     router.pass(Millis(200_010));
     assert!(router.hosts().is_empty());
+}
+
+/// One that has left is no member.
+fn the_last_reporter_is_the_member_that_reported_last<F: Net>(system: Behaviour) {
+    let mut router = Router::on(system, &plain::<F>());
+    for (host, kind, last, members) in [
+        (5, ToEx, 5, 1),
+        (6, ToEx, 6, 2),
+        (7, ToEx, 7, 3),
+        (5, IsEx, 5, 3),
+        (5, ToIn, 7, 2),
+        (6, IsEx, 6, 2),
+        (6, ToIn, 7, 1),
+    ] {
+        router.report::<F>(DOWN, host, kind, &[]);
+        router.pass(Millis(10));
+        let expected = F::address(DOWN, last).into();
+        assert_eq!(router.groups()[0].last_reporter, Some(expected), "{host} says {kind:?}");
+        assert_eq!(router.hosts().len(), members, "{host} says {kind:?}");
+    }
 }
 
 /// RFC 9776, section 6.4.2.
